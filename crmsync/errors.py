@@ -1,0 +1,101 @@
+"""Every error crmsync raises on purpose, grouped by what the caller should do about it.
+
+The exit code sits on the class (see the table in README.md), so that no other place decides it. Messages never
+carry a secret, an e-mail address, a phone number or a person's name: they name the setting, the field, the row's
+Id or the file, and the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class CrmsyncError(Exception):
+    """The root. `hint` is one sentence saying what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  → {self.hint}" if self.hint else self.message
+
+
+class ConfigError(CrmsyncError):
+    """Fix the configuration. All problems found are in `problems`, one sentence each."""
+
+    exit_code = 78
+
+    def __init__(self, problems: str | Sequence[str], *, hint: str | None = None) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        if len(self.problems) == 1:
+            message = self.problems[0]
+        else:
+            listed = "\n".join(f"  - {problem}" for problem in self.problems)
+            message = f"{len(self.problems)} problems in the configuration:\n{listed}"
+        super().__init__(message, hint=hint)
+
+
+class StateError(CrmsyncError):
+    """The stored state cannot be trusted: it is refused, never reset."""
+
+    exit_code = 78
+
+
+class NoWatermark(CrmsyncError):
+    """A first pull needs to be told where to begin."""
+
+    exit_code = 78
+
+
+class AuthError(CrmsyncError):
+    """A login was refused, or a permission is missing."""
+
+    exit_code = 77
+
+
+class BrakeError(CrmsyncError):
+    """Stopped on purpose before something that a person should look at first."""
+
+    exit_code = 4
+
+
+class TryAgain(CrmsyncError):
+    """Nothing is wrong with the set-up; a later run may succeed."""
+
+    exit_code = 75
+
+
+class LockHeld(TryAgain):
+    """Another run of the same sync is at work."""
+
+
+class StateConflict(TryAgain):
+    """Somebody else has written the state since it was read (a lost compare-and-swap)."""
+
+
+class QuotaExhausted(TryAgain):
+    """The source's daily allowance is used up, or the configured share of it."""
+
+
+class Outage(TryAgain):
+    """A service did not answer, or kept answering with errors that pass, until the retries were used up."""
+
+
+class Unconfirmed(TryAgain):
+    """A batch was sent and nothing proves what became of it; nothing has moved past it."""
+
+
+class DeadlineReached(TryAgain):
+    """`--max-duration` is over."""
+
+
+class Interrupted(CrmsyncError):
+    """Stopped by a signal, gracefully. The exit code is 128 plus the signal's number."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__("stopped by a signal; the next run goes on from the last checkpoint")
+        self.exit_code = 128 + signum
