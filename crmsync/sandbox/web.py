@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -55,6 +56,9 @@ class Response:
 class Service(Protocol):
     """One API of the sandbox. The server calls `handle` from many threads: a service guards its own data."""
 
+    name: str
+    clock: Clock
+
     def owns(self, path: str) -> bool:
         """Whether a request path belongs to this service."""
         ...
@@ -64,3 +68,24 @@ class Service(Protocol):
     def control(self, action: str, arguments: dict[str, Any]) -> Any:
         """Carry out a call of the control API and return a JSON value. Raises ValueError for a wrong call."""
         ...
+
+
+class Clock:
+    """A service's own clock, in UTC. It may be set off against the machine's, or stand still."""
+
+    def __init__(self) -> None:
+        self._skew = timedelta()
+        self._frozen: datetime | None = None
+
+    def now(self) -> datetime:
+        return (self._frozen or datetime.now(UTC)) + self._skew
+
+    def set_skew(self, seconds: float) -> None:
+        self._skew = timedelta(seconds=seconds)
+
+    def freeze(self, at: datetime | None) -> None:
+        """Stand still at `at`; None lets the clock run again."""
+        self._frozen = at
+
+    def advance(self, seconds: float) -> None:
+        self._skew += timedelta(seconds=seconds)

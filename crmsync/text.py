@@ -1,0 +1,24 @@
+"""Small helpers for sentences meant for people."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, choices: Iterable[str], most: int = 3) -> list[str]:
+    """The choices most like `word`, best first, whatever their case."""
+    by_folded = {choice.casefold(): choice for choice in choices}
+    found = difflib.get_close_matches(word.casefold(), by_folded, n=most, cutoff=0.55)
+    return [by_folded[name] for name in found]
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """A clause such as ` (did you mean Email or EmailBouncedDate?)`, empty where nothing is near."""
+    names = nearest(word, choices)
+    return f" (did you mean {' or '.join(names)}?)" if names else ""
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 row`, `5,137 rows`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
