@@ -1,8 +1,8 @@
 """Every error crmsync raises on purpose, grouped by what the caller should do about it.
 
-The exit code sits on the class (see the table in README.md), so that no other place decides it. Messages never
-carry a secret, an e-mail address, a phone number or a person's name: they name the setting, the field, the row's
-Id or the file, and the way out.
+The exit code sits on the class (see the table in README.md), so that no other place decides it. Messages
+never carry a secret, an e-mail address, a phone number or a person's name: they name the setting, the field,
+the row's Id or the file, and the way out.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Normalization = Literal["email", "phone", "instant", "text", "none"]
@@ -40,6 +41,18 @@ class Sync:
     where: str | None = None
     deletes: Literal["ignore", "flag"] = "ignore"
     destination: str = "experiture"
+
+    def spelled(self, paths: Mapping[str, str]) -> Sync:
+        """The same sync, its source paths in the source's own spelling, hints that do not exist left out."""
+        fields = tuple(
+            replace(
+                rule,
+                source=paths.get(rule.source, rule.source) if rule.source else None,
+                region_from=tuple(paths[hint] for hint in rule.region_from if hint in paths),
+            )
+            for rule in self.fields
+        )
+        return replace(self, fields=fields)
 
     def rule(self, target: str) -> FieldRule | None:
         return next((rule for rule in self.fields if rule.target == target), None)

@@ -34,11 +34,15 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """One reply. `body` may be any JSON value, text, or bytes sent as they are."""
+    """One reply. `body` may be any JSON value, text, or bytes sent as they are.
+
+    `notes` are facts for the request log only (how many records, for one); they are not sent.
+    """
 
     status: int = 200
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def encoded(self) -> bytes:
         """The body's bytes, setting a Content-Type where none was given."""

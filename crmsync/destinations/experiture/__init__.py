@@ -1,0 +1,5 @@
+"""Experiture as a destination."""
+
+from crmsync.destinations.experiture.records import ExperitureDestination
+
+__all__ = ["ExperitureDestination"]

@@ -1,0 +1,5 @@
+"""Salesforce as a source."""
+
+from crmsync.sources.salesforce.source import SalesforceSource
+
+__all__ = ["SalesforceSource"]

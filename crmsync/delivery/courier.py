@@ -1,0 +1,208 @@
+"""Carrying one parcel to its end: sent, waited for, and narrowed where it is refused. Runs in worker threads."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from crmsync.delivery.narrowing import Verdict, narrow
+from crmsync.destinations.base import Destination, Lost, Outcome, Reason, Refused, Settled, Unproven, Working
+from crmsync.errors import Outage, Unconfirmed
+from crmsync.http import Stopper
+from crmsync.state.outbox import Outbox, Parcel
+
+log = logging.getLogger(__name__)
+
+FIRST_POLL = 0.25
+LONGEST_POLL = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A parcel's end: all of it has been written but the records refused, by index."""
+
+    parcel: Parcel
+    refused: dict[int, Reason] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """What became of the parcel can no longer be learned: its Ids have to be read and sent again."""
+
+    parcel: Parcel
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Accepted, not finished: to be asked for again at `next_at` (monotonic seconds)."""
+
+    parcel: Parcel
+    job_id: str
+    state: str
+    since: float
+    next_at: float
+    pause: float
+
+
+Result = Delivered | Abandoned | Waiting
+
+
+class Courier:
+    """Delivers parcels through one destination. Safe to use from several threads.
+
+    `confirm` is called before every send, to make sure that the lock is still held (law 4).
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        outbox: Outbox,
+        *,
+        job_deadline: float,
+        stopper: Stopper,
+        confirm: Callable[[], None],
+    ) -> None:
+        self._destination = destination
+        self._outbox = outbox
+        self._job_deadline = job_deadline
+        self._stopper = stopper
+        self._confirm = confirm
+        self._lock = threading.Lock()
+        self._successes = 0
+        self._typical_job = FIRST_POLL
+
+    def carry(self, parcel: Parcel) -> Result:
+        """Make the parcel durable, send it, and give its end or the job that it became."""
+        self._outbox.add(parcel)
+        return self.send(parcel)
+
+    def send(self, parcel: Parcel) -> Result:
+        """Send a parcel that is in the outbox. Raises Unconfirmed for a reply that proves nothing."""
+        before = self._successes
+        return self._conclude(parcel, self._submit(parcel), before)
+
+    def resume(self, parcel: Parcel) -> Result:
+        """Go on with a parcel of an earlier run: ask for its job, else send its bytes under its own key."""
+        if parcel.job_id is None and not parcel.key_is_good:
+            return Abandoned(parcel, "its idempotency key has expired")
+        if parcel.job_id is None:
+            return self.send(parcel)
+        return self._conclude(
+            parcel, self._destination.poll(parcel.job_id, len(parcel)), self._successes, since=_age(parcel)
+        )
+
+    def ask(self, waiting: Waiting) -> Result:
+        """Ask for a job. Raises Unconfirmed once its deadline has passed."""
+        outcome = self._destination.poll(waiting.job_id, len(waiting.parcel))
+        if isinstance(outcome, Working):
+            return self._wait_on(waiting, outcome.state)
+        self._learn(time.monotonic() - waiting.since)
+        return self._conclude(waiting.parcel, outcome, self._successes)
+
+    def _submit(self, parcel: Parcel, *, patient: bool = True) -> Outcome:
+        self._confirm()
+        return self._destination.submit(parcel.body, parcel.key, len(parcel), patient=patient)
+
+    def _conclude(
+        self, parcel: Parcel, outcome: Outcome, before: int, *, since: float | None = None
+    ) -> Result:
+        match outcome:
+            case Settled(refused=refused, unplaced=0):
+                self._count_success(len(refused) < len(parcel))
+                return Delivered(parcel, dict(refused))
+            case Settled() | Refused():
+                return self._narrowed(parcel, outcome, before)
+            case Working(job_id, state):
+                if parcel.job_id is None:
+                    self._outbox.note_job(parcel, job_id)
+                    parcel = parcel.with_job(job_id)
+                started = time.monotonic() if since is None else since
+                first = max(FIRST_POLL, 0.9 * self._typical_job)
+                return Waiting(parcel, job_id, state, started, time.monotonic() + first, FIRST_POLL)
+            case Lost(job_id):
+                return Abandoned(parcel, f"Experiture no longer knows its job {job_id}")
+            case Unproven(why):
+                raise Unconfirmed(
+                    f"a batch of {len(parcel)} was sent and its reply proves nothing ({why})",
+                    hint="It stays in the outbox; the next run asks again under the same key.",
+                )
+
+    def _wait_on(self, waiting: Waiting, state: str) -> Waiting:
+        waited = time.monotonic() - waiting.since
+        if waited > self._job_deadline:
+            raise Unconfirmed(
+                f"job {waiting.job_id} is still {state or 'unfinished'} after {waited / 60:.0f} minutes",
+                hint="The next run asks again. To give it up: `crmsync state abandon-job`.",
+            )
+        pause = min(LONGEST_POLL, waiting.pause * 1.5)
+        return Waiting(
+            waiting.parcel, waiting.job_id, state, waiting.since, time.monotonic() + waiting.pause, pause
+        )
+
+    def _narrowed(self, parcel: Parcel, refusal: Settled | Refused, before: int) -> Delivered:
+        """Find the records that are at fault, and deliver the others.
+
+        Raises Outage where the status may pass and nothing at all has succeeded since (law 8).
+        """
+        log.info("a batch of %d was refused (%s); narrowing", len(parcel), _reason(refusal).code)
+        records = self._destination.unframe(parcel.body)
+        passing = isinstance(refusal, Refused) and refusal.kind == "passing"
+
+        def judge(indices: list[int], patient: bool) -> Verdict:
+            if self._stopper.event.is_set():
+                raise Unconfirmed("stopped while looking for the records at fault in a refused batch")
+            piece = parcel.part(indices, self._destination.frame([records[i] for i in indices]))
+            self._outbox.add(piece)
+            outcome = self._end_of(piece, self._submit(piece, patient=patient or not passing))
+            self._outbox.remove(piece)
+            self._count_success(isinstance(outcome, Settled) and len(outcome.refused) < len(indices))
+            return outcome
+
+        refused = narrow(len(parcel), refusal, judge)
+        if passing and refused and self._successes == before:
+            raise Outage(
+                f"Experiture answers every batch with HTTP {_reason(refusal).status}",
+                hint="Nothing is lost: the next run sends the same batches again.",
+            )
+        return Delivered(parcel, refused)
+
+    def _end_of(self, piece: Parcel, outcome: Outcome) -> Verdict:
+        """Wait for the end of a part. Raises Unconfirmed where there is none to be had."""
+        result = outcome
+        while not isinstance(result, Settled | Refused):
+            step = self._conclude(piece, result, self._successes)
+            if not isinstance(step, Waiting):
+                raise Unconfirmed(f"part of a refused batch is unaccounted for ({step})")
+            result = self._polled(step)
+        return result
+
+    def _polled(self, waiting: Waiting) -> Outcome:
+        while not self._stopper.event.wait(max(0.0, waiting.next_at - time.monotonic())):
+            outcome = self._destination.poll(waiting.job_id, len(waiting.parcel))
+            if not isinstance(outcome, Working):
+                return outcome
+            waiting = self._wait_on(waiting, outcome.state)
+        raise Unconfirmed(f"stopped while waiting for job {waiting.job_id}")
+
+    def _count_success(self, succeeded: bool) -> None:
+        if succeeded:
+            with self._lock:
+                self._successes += 1
+
+    def _learn(self, seconds: float) -> None:
+        """Remember roughly how long a job takes, so that the first question is not asked too early."""
+        with self._lock:
+            self._typical_job += (min(seconds, LONGEST_POLL) - self._typical_job) / 4
+
+
+def _age(parcel: Parcel) -> float:
+    """When the parcel was made, on the monotonic clock."""
+    return time.monotonic() - max(0.0, time.time() - parcel.made_at)
+
+
+def _reason(refusal: Settled | Refused) -> Reason:
+    return refusal.reason

@@ -1,0 +1,333 @@
+"""Records in, proof out: decides what has to be sent, keeps what is in flight, settles what is proved.
+
+One thread calls this; the couriers' threads only carry. Ledger, rejects and tracker are touched by the calling
+thread alone, so that their order is the order of the calls.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import queue
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import orjson
+
+from crmsync.delivery.batch import Batch, Slot
+from crmsync.delivery.counts import Counts
+from crmsync.delivery.courier import Abandoned, Courier, Delivered, Result, Waiting
+from crmsync.delivery.tracker import Position, Tracker
+from crmsync.destinations.base import Destination, Reason
+from crmsync.mapping import Record, Reject, Skip
+from crmsync.state.ledger import Entry, Ledger
+from crmsync.state.outbox import Outbox, Parcel
+from crmsync.state.rejects import Rejects
+
+log = logging.getLogger(__name__)
+
+Outcome = Record | Skip | Reject
+
+
+@dataclass(slots=True)
+class Limits:
+    """`batch` records and `body` bytes a batch, `in_flight` requests at once, `jobs` accepted and unfinished."""
+
+    batch: int = 500
+    body: int = 9_500_000
+    in_flight: int = 8
+    jobs: int = 32
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A parcel under way, with the pages its records came with."""
+
+    parcel: Parcel
+    pages: Counter[int] = field(default_factory=Counter)
+    replay: bool = False
+
+
+class Delivery:
+    """Delivers the records of one run of one sync.
+
+    `begin` is called once, before the first parcel leaves. `write_all` sends also what the ledger knows.
+    `abandoned` collects the Ids whose fate cannot be learned: they have to be read and added again.
+    """
+
+    def __init__(
+        self,
+        courier: Courier,
+        destination: Destination,
+        outbox: Outbox,
+        ledger: Ledger,
+        rejects: Rejects,
+        tracker: Tracker,
+        counts: Counts,
+        *,
+        limits: Limits,
+        begin: Callable[[], None],
+        write_all: bool = False,
+    ) -> None:
+        self._courier = courier
+        self._destination = destination
+        self._outbox = outbox
+        self._ledger = ledger
+        self._rejects = rejects
+        self._tracker = tracker
+        self._counts = counts
+        self._limits = limits
+        self._begin: Callable[[], None] | None = begin
+        self.write_all = write_all
+        self.abandoned: list[str] = []
+        self._lost: list[_Flight] = []
+        self._batch = Batch()
+        self._flights: dict[str, _Flight] = {}
+        self._keys: dict[str, tuple[str, bytes]] = {}
+        self._waiting: list[tuple[float, int, Waiting]] = []
+        self._ticket = itertools.count()
+        self._events: queue.SimpleQueue[tuple[str, Result | BaseException]] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(limits.in_flight, thread_name_prefix="courier")
+
+    def replay(self) -> None:
+        """Bring every parcel of an interrupted run to its end, before anything newer is sent (law 4)."""
+        parcels = self._outbox.parcels()
+        if not parcels:
+            return
+        log.info("%d batches of an interrupted run are brought to their end first", len(parcels))
+        self._start()
+        for parcel in parcels:
+            self._make_room()
+            self._launch(_Flight(parcel, replay=True), self._courier.resume)
+        self.drain()
+
+    def add(self, outcomes: Sequence[Outcome], position: Position | None) -> None:
+        """Take in one page: settle what needs no sending, batch the rest. Blocks while enough is in flight."""
+        page = self._tracker.open(len(outcomes), position)
+        self._counts.read += len(outcomes)
+        records = [outcome for outcome in outcomes if isinstance(outcome, Record)]
+        known = self._ledger.lookup([record.id for record in records])
+        holders = self._ledger.holders([record.key for record in records if record.key != record.id])
+        for outcome in outcomes:
+            if isinstance(outcome, Record):
+                self._consider(Slot(outcome, page), known.get(outcome.id), holders.get(outcome.key))
+            else:
+                self._leave_out(outcome, page)
+        self._tend(block=False)
+
+    def drain(self) -> None:
+        """Send what is left and wait until nothing is in flight. Raises what a courier met."""
+        self._dispatch()
+        while self._flights:
+            self._tend(block=True)
+
+    @property
+    def has_sent(self) -> bool:
+        return self._begin is None
+
+    def forget_abandoned(self) -> None:
+        """The abandoned Ids have been read again and are about to be added."""
+        self.abandoned.clear()
+
+    def settle_lost(self) -> None:
+        """The Ids that were abandoned have been delivered again: close what had been waiting for them."""
+        for flight in self._lost:
+            self._outbox.remove(flight.parcel)
+            self._tracker.settle(flight.pages)
+        self._lost.clear()
+
+    def quiesce(self, seconds: float) -> None:
+        """Send nothing more and wait at most so long for what is in flight. Errors are left to the caller's own."""
+        deadline = time.monotonic() + seconds
+        self._batch = Batch()
+        while self._flights and time.monotonic() < deadline:
+            try:
+                self._tend(block=True, timeout=0.1)
+            except Exception as error:  # noqa: BLE001 - the run ends with the error that stopped it
+                log.debug("while stopping: %s", type(error).__name__)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def idle(self, seconds: float) -> None:
+        """Use a pause: take in what the couriers report and ask for jobs that are due."""
+        self._tend(block=True, timeout=seconds)
+
+    def _consider(self, slot: Slot, entry: Entry | None, holder: tuple[str, str] | None) -> None:
+        record = slot.record
+        while record.key in self._keys:
+            if self._keys[record.key] == (record.id, record.digest):
+                return self._settle_unsent(slot, "unchanged")
+            self._await_key(record.key)
+            entry = self._ledger.lookup([record.id]).get(record.id)
+            holder = self._ledger.holders([record.key]).get(record.key) if record.key != record.id else None
+        if holder and holder[1] != record.id and holder > (record.stamp, record.id):
+            return self._settle_unsent(slot, "shared_key")
+        if entry and self._is_current(entry, record):
+            return self._settle_unsent(slot, "unchanged")
+        if entry and entry.stamp > record.stamp and entry.digest is not None and not self._overrules(entry):
+            return self._settle_unsent(slot, "superseded")
+        outside = self._batch.put(slot)
+        if outside is not None:
+            same_row = outside.record.id == record.id
+            self._settle_unsent(outside, "superseded" if same_row else "shared_key")
+        if len(self._batch) >= self._limits.batch or self._batch.size >= self._limits.body:
+            self._dispatch()
+        return None
+
+    def _is_current(self, entry: Entry, record: Record) -> bool:
+        """Whether the destination is known to hold just this record, and the run may rely on it."""
+        return entry.digest == record.digest and entry.key == record.key and not self._overrules(entry)
+
+    def _overrules(self, entry: Entry) -> bool:
+        """Whether the run was asked to write over what was proved before it."""
+        return self.write_all and entry.generation != self._ledger.generation
+
+    def _leave_out(self, outcome: Skip | Reject, page: int) -> None:
+        if isinstance(outcome, Skip):
+            self._counts.skipped[outcome.reason] += 1
+            self._rejects.resolve(outcome.id, "skipped")
+        else:
+            self._counts.rejected[outcome.code] += 1
+            self._rejects.add(
+                outcome.id,
+                origin="here",
+                code=outcome.code,
+                field=outcome.field,
+                message=outcome.message,
+                stamp=outcome.stamp,
+            )
+        self._tracker.settle(Counter({page: 1}))
+
+    def _settle_unsent(self, slot: Slot, why: str) -> None:
+        if why == "unchanged":
+            self._counts.unchanged += 1
+            self._rejects.resolve(slot.record.id, "delivered")
+        else:
+            self._counts.skipped[why] += 1
+            self._rejects.resolve(slot.record.id, "skipped")
+        self._tracker.settle(Counter({slot.page: 1}))
+
+    def _await_key(self, key: str) -> None:
+        """Wait until nothing of this key is in flight: one version at a time (law 4)."""
+        while key in self._keys:
+            self._tend(block=True)
+
+    def _dispatch(self) -> None:
+        batch, self._batch = self._batch, Batch()
+        if not len(batch):
+            return
+        self._start()
+        self._make_room()
+        records = batch.records()
+        self._ledger.forget([record.id for record in records])
+        entries = [(record.id, record.key, record.stamp, record.digest) for record in records]
+        parcel = Parcel.of(entries, self._destination.frame([record.body for record in records]))
+        self._counts.batches += 1
+        self._launch(_Flight(parcel, batch.pages()), self._courier.carry)
+
+    def _start(self) -> None:
+        if self._begin is not None:
+            begin, self._begin = self._begin, None
+            begin()
+
+    def _make_room(self) -> None:
+        while len(self._flights) - len(self._waiting) > self._limits.in_flight or (
+            len(self._waiting) >= self._limits.jobs
+        ):
+            self._tend(block=True)
+
+    def _launch(self, flight: _Flight, carry: Callable[[Parcel], Result]) -> None:
+        parcel = flight.parcel
+        self._flights[parcel.name] = flight
+        self._keys.update(zip(parcel.keys, zip(parcel.ids, parcel.digests, strict=True), strict=True))
+        self._submit(parcel, lambda: carry(parcel))
+
+    def _submit(self, parcel: Parcel, task: Callable[[], Result]) -> None:
+        def run() -> None:
+            try:
+                self._events.put((parcel.name, task()))
+            except BaseException as error:  # noqa: BLE001 - carried to the calling thread, which raises it
+                self._events.put((parcel.name, error))
+
+        self._pool.submit(run)
+
+    def _tend(self, *, block: bool, timeout: float = 30.0) -> None:
+        """Take in what couriers report; with `block`, wait for one report. Raises what a courier met."""
+        self._ask_due()
+        while True:
+            try:
+                name, result = self._events.get(block=block, timeout=min(timeout, self._until_due()))
+            except queue.Empty:
+                return self._ask_due()
+            self._receive(name, result)
+            block = False
+
+    def _until_due(self) -> float:
+        return max(0.001, self._waiting[0][0] - time.monotonic()) if self._waiting else 30.0
+
+    def _ask_due(self) -> None:
+        while self._waiting and self._waiting[0][0] <= time.monotonic():
+            waiting = heapq.heappop(self._waiting)[2]
+            self._submit(waiting.parcel, lambda waiting=waiting: self._courier.ask(waiting))  # type: ignore[misc]  # mypy: a lambda with a default
+
+    def _receive(self, name: str, result: Result | BaseException) -> None:
+        flight = self._flights[name]
+        if isinstance(result, Waiting):
+            flight.parcel = result.parcel
+            heapq.heappush(self._waiting, (result.next_at, next(self._ticket), result))
+            return
+        del self._flights[name]
+        if isinstance(result, BaseException):
+            raise result
+        for key in flight.parcel.keys:
+            self._keys.pop(key, None)
+        if isinstance(result, Delivered):
+            self._settle(flight, result.refused)
+        else:
+            self._abandon(flight, result)
+
+    def _settle(self, flight: _Flight, refused: dict[int, Reason]) -> None:
+        parcel = flight.parcel
+        entries = list(zip(parcel.ids, parcel.keys, parcel.stamps, parcel.digests, strict=True))
+        proved = [entry for index, entry in enumerate(entries) if index not in refused]
+        self._ledger.remember(proved)
+        for entry in proved:
+            self._rejects.resolve(entry[0], "delivered")
+        if refused:
+            self._keep_refused(parcel, refused)
+        self._rejects.flush()
+        self._outbox.remove(parcel)
+        self._tracker.settle(flight.pages)
+        if flight.replay:
+            self._counts.replayed += len(proved)
+        else:
+            self._counts.written += len(proved)
+
+    def _keep_refused(self, parcel: Parcel, refused: dict[int, Reason]) -> None:
+        bodies = self._destination.unframe(parcel.body)
+        for index, reason in refused.items():
+            self._counts.refused[reason.code] += 1
+            self._rejects.add(
+                parcel.ids[index],
+                origin="destination",
+                code=reason.code,
+                field=reason.field,
+                message=reason.message,
+                stamp=parcel.stamps[index],
+                correlation_id=reason.correlation_id,
+                values=orjson.loads(bodies[index]),
+            )
+
+    def _abandon(self, flight: _Flight, result: Abandoned) -> None:
+        log.warning(
+            "a batch of %d records is given up (%s); its rows are read and sent again",
+            len(flight.parcel),
+            result.why,
+        )
+        self.abandoned += flight.parcel.ids
+        self._lost.append(flight)

@@ -1,0 +1,72 @@
+"""How much of the org's day is used up, and how many rows it believes it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crmsync.sandbox.api_error import ApiError
+from crmsync.sandbox.org import Org
+
+DAILY_REQUESTS = 100_000
+BACKWARDS_STEP = 3
+
+
+class Quota:
+    """Counts API requests. Logins and the list of versions are free."""
+
+    def __init__(self, org: Org) -> None:
+        self._org = org
+        self._counted_at_start = self._counts()
+        self.used = 0
+        self.max = DAILY_REQUESTS
+
+    def count(self) -> None:
+        """Take one request off the day. Raises ApiError when there is none left."""
+        if self.used >= self.max:
+            raise ApiError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+        self.used += 1
+
+    def header(self) -> str | None:
+        """Sforce-Limit-Info, in the form that the switch asks for."""
+        form = self._org.switches["limit_header"]
+        if form == "absent":
+            return None
+        # Asynchronous counting: every other answer is a few requests behind.
+        behind = BACKWARDS_STEP if form == "backwards" and self.used % 2 else 0
+        usage = f"api-usage={max(0, self.used - behind)}/{self.max}"
+        return f"{usage}; per-app-api-usage=17/250(appName=sandbox)" if form == "per_app" else usage
+
+    def limits(self) -> dict[str, Any]:
+        """`/limits`. Raises ApiError where the user may not see it."""
+        if self._org.switches["limits"] == "forbidden":
+            raise ApiError(
+                403, "INSUFFICIENT_ACCESS", "the View Setup and Configuration permission is needed"
+            )
+        untouched = {
+            "DailyAsyncApexExecutions": 250_000,
+            "DailyBulkApiBatches": 15_000,
+            "DailyBulkV2QueryFileStorageMB": 976_562,
+            "DailyBulkV2QueryJobs": 10_000,
+        }
+        return {
+            "DailyApiRequests": {"Max": self.max, "Remaining": max(0, self.max - self.used)},
+            **{name: {"Max": most, "Remaining": most} for name, most in untouched.items()},
+        }
+
+    def record_count(self, names: str | None) -> dict[str, Any]:
+        """`/limits/recordCount`: unknown objects are left out, and the numbers are old unless switched."""
+        counts = self._counts() if self._org.switches["record_count"] == "exact" else self._counted_at_start
+        wanted = {name.strip().lower() for name in names.split(",")} if names else None
+        return {
+            "sObjects": [
+                {"count": number, "name": name}
+                for name, number in counts.items()
+                if wanted is None or name.lower() in wanted
+            ]
+        }
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            name: sum(not row.get("IsDeleted") for row in table.rows.values())
+            for name, table in self._org.tables.items()
+        }

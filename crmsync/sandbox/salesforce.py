@@ -1,0 +1,338 @@
+"""A Salesforce org over HTTP: logins, queries, metadata and replication, as strict as the real one.
+
+service = SalesforceService(contacts=500, seed=7, base_url=server.base_url)
+server.add(service)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+
+from crmsync.sandbox.api_error import ApiError, not_found
+from crmsync.sandbox.describe import describe, global_describe
+from crmsync.sandbox.limits import Quota
+from crmsync.sandbox.org import Org
+from crmsync.sandbox.paging import Pager
+from crmsync.sandbox.people import populate
+from crmsync.sandbox.replication import deleted, updated
+from crmsync.sandbox.salesforce_control import Control
+from crmsync.sandbox.salesforce_login import TokenEndpoint
+from crmsync.sandbox.salesforce_soap import SoapLogin
+from crmsync.sandbox.schema import Entity
+from crmsync.sandbox.sessions import Credentials, Session, Sessions
+from crmsync.sandbox.soql import Path, SoqlError
+from crmsync.sandbox.soql_eval import run, writer
+from crmsync.sandbox.soql_fields import Resolver
+from crmsync.sandbox.switches import Switches
+from crmsync.sandbox.values import is_id, long_id
+from crmsync.sandbox.web import Clock, Request, Response
+
+LONGEST_URI = 16_384
+API_VERSIONS = tuple(f"{number}.0" for number in range(31, 69))
+MOST_SUBREQUESTS = 25
+_VERSIONED = re.compile(r"/services/data/v(\d+\.0)(/.*)?")
+_SOAP = re.compile(r"/services/Soap/[uc]/(\d+\.\d)(/.*)?")
+_FIXED_HEADERS = {
+    "Cache-Control": "no-cache,must-revalidate,max-age=0,no-store,private",
+    "Set-Cookie": "CookieConsentPolicy=0:1; path=/; SameSite=None",
+    "Vary": "Accept-Encoding",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "none",
+}
+
+
+class SalesforceService:
+    """One org and its API. `base_url` may be set again once the server's port is known."""
+
+    name = "salesforce"
+
+    def __init__(
+        self,
+        contacts: int,
+        seed: int,
+        *,
+        base_url: str,
+        clock: Clock | None = None,
+        api_versions: Sequence[str] = API_VERSIONS,
+        marker: str = "",
+    ) -> None:
+        self.base_url = base_url
+        self.clock = clock or Clock()
+        self.api_versions = tuple(api_versions)
+        self.switches = Switches()
+        self.org = Org(self.clock, self.switches, seed)
+        populate(self.org, contacts, seed, marker)
+        self.credentials = Credentials()
+        self.sessions = Sessions(self.credentials)
+        self.pager = Pager(self.org, seed)
+        self.quota = Quota(self.org)
+        self._tokens = TokenEndpoint(self.credentials, self.sessions, self.switches, self.clock)
+        self._soap = SoapLogin(self.credentials, self.sessions, self.switches)
+        self._control = Control(self)
+
+    def owns(self, path: str) -> bool:
+        return path.startswith("/services/")
+
+    def control(self, action: str, arguments: dict[str, Any]) -> Any:
+        with self.org.lock:
+            return self._control(action, arguments)
+
+    def environment(self, login: str = "client_credentials") -> dict[str, str]:
+        """The variables for one kind of login: client_credentials, jwt, refresh_token, password or token.
+
+        For jwt the caller adds SALESFORCE_PRIVATE_KEY_FILE, having written `credentials.private_key_pem`.
+        """
+        known = self.credentials
+        client = {"SALESFORCE_LOGIN_URL": self.base_url, "SALESFORCE_CLIENT_ID": known.client_id}
+        secret = {"SALESFORCE_CLIENT_SECRET": known.client_secret}
+        user = {"SALESFORCE_USERNAME": known.username}
+        kinds = {
+            "client_credentials": client | secret,
+            "jwt": client | user,
+            "refresh_token": client | secret | {"SALESFORCE_REFRESH_TOKEN": known.refresh_token},
+            "password": {"SALESFORCE_LOGIN_URL": self.base_url}
+            | user
+            | {"SALESFORCE_PASSWORD": known.password, "SALESFORCE_SECURITY_TOKEN": known.security_token},
+            "token": {
+                "SALESFORCE_INSTANCE_URL": self.base_url,
+                "SALESFORCE_ACCESS_TOKEN": known.access_token,
+            },
+        }
+        if login not in kinds:
+            raise ValueError(f"no login {login!r}; there are {', '.join(kinds)}")
+        return kinds[login]
+
+    def handle(self, request: Request) -> Response:
+        with self.org.lock:
+            response = _refused_for_size(request) or self._answered(request)
+        response.headers |= _FIXED_HEADERS
+        if not isinstance(response.body, str | bytes) and response.body is not None:
+            pretty = request.headers.get("x-prettyprint") == "1"
+            response.body = orjson.dumps(response.body, option=orjson.OPT_INDENT_2 if pretty else 0)
+            response.headers["Content-Type"] = "application/json;charset=UTF-8"
+        return response
+
+    # --- routing
+
+    def _answered(self, request: Request) -> Response:
+        path = request.path
+        if path == "/services/oauth2/token":
+            return self._tokens.answer(request, self.base_url)
+        soap = _SOAP.fullmatch(path)
+        versioned = _VERSIONED.fullmatch(path)
+        try:
+            if soap:
+                _allow(request, "POST")
+                return self._soap.answer(request, soap[1], self.base_url)
+            if path.rstrip("/") == "/services/data":
+                _allow(request, "GET", "HEAD")
+                return Response(200, [_version(number) for number in self.api_versions])
+            if versioned is None:
+                raise not_found()
+            return self._authenticated(request, versioned[1], versioned[2] or "/")
+        except ApiError as error:
+            return error.response()
+
+    def _authenticated(self, request: Request, version: str, resource: str) -> Response:
+        session = self.sessions.check(request.headers.get("authorization", ""))
+        try:
+            self.quota.count()
+            response = self._rest(request, version, resource, session)
+        except ApiError as error:
+            response = error.response()
+        usage = self.quota.header()
+        response.headers |= {"Sforce-Limit-Info": usage} if usage else {}
+        return response
+
+    def _rest(self, request: Request, version: str, resource: str, session: Session) -> Response:
+        """One resource below the API version. Raises ApiError."""
+        if version not in self.api_versions:
+            status = self.switches["unsupported_version"]
+            raise ApiError(status, "UNSUPPORTED_API_VERSION", f"API version {version} is not supported")
+        base = f"/services/data/v{version}"
+        parts = [unquote(part) for part in resource.strip("/").split("/")]
+        if parts == ["composite"]:
+            _allow(request, "POST")
+            return self._composite(request, session)
+        answer = self._resource(request, base, parts, session)
+        _allow(request, "GET", "HEAD")
+        return answer()
+
+    def _resource(
+        self, request: Request, base: str, parts: list[str], session: Session
+    ) -> Callable[[], Response]:
+        match parts:
+            case [""]:
+                names = ("composite", "limits", "query", "queryAll", "sobjects")
+                return lambda: Response(200, {name: f"{base}/{name}" for name in names})
+            case ["limits"]:
+                return lambda: Response(200, self.quota.limits())
+            case ["limits", "recordCount"]:
+                return lambda: Response(200, self.quota.record_count(request.query.get("sObjects")))
+            case ["sobjects"]:
+                return lambda: Response(200, global_describe(self.org.entities.values(), base))
+            case ["query" | "queryAll" as kind]:
+                return lambda: self._query(request, base, session, include_deleted=kind == "queryAll")
+            case ["query" | "queryAll", locator]:
+                return lambda: _paged(self.pager.more(locator, session, base))
+            case ["sobjects", name, *rest]:
+                entity = self.org.entity(name)
+                if entity is not None:
+                    return self._sobject(request, base, entity, rest)
+        raise not_found()
+
+    def _sobject(
+        self, request: Request, base: str, entity: Entity, rest: list[str]
+    ) -> Callable[[], Response]:
+        match rest:
+            case []:
+                about = global_describe([entity], base)["sobjects"][0]
+                return lambda: Response(200, {"objectDescribe": about, "recentItems": []})
+            case ["describe"]:
+                return lambda: self._describe(request, base, entity)
+            case ["deleted"]:
+                return lambda: Response(200, deleted(self.org, entity, request.query))
+            case ["updated"]:
+                return lambda: Response(200, updated(self.org, entity, request.query))
+            case [id_]:
+                return lambda: Response(200, self._row(base, entity, id_, request.query.get("fields")))
+        raise not_found()
+
+    # --- resources
+
+    def _query(self, request: Request, base: str, session: Session, *, include_deleted: bool) -> Response:
+        text = request.query.get("q", "")
+        if not text.strip():
+            raise ApiError(400, "MALFORMED_QUERY", "A query string has to be specified")
+        try:
+            result = run(text, self.org, base, include_deleted=include_deleted)
+        except SoqlError as error:
+            raise ApiError(400, error.code, error.message) from None
+        options = request.headers.get("sforce-query-options", "")
+        return _paged(self.pager.first(result, session, base, options, include_deleted=include_deleted))
+
+    def _describe(self, request: Request, base: str, entity: Entity) -> Response:
+        changed = self.org.metadata_changed(entity).replace(microsecond=0)
+        headers = {"Last-Modified": format_datetime(changed, usegmt=True)}
+        since = request.headers.get("if-modified-since", "")
+        try:
+            unchanged = bool(since) and changed <= parsedate_to_datetime(since)
+        except (ValueError, TypeError):
+            unchanged = False
+        if unchanged:
+            return Response(304, None, headers)
+        document = describe(entity, self.org.visible_fields(entity), base, self.base_url)
+        return Response(200, document, headers)
+
+    def _row(self, base: str, entity: Entity, id_: str, fields: str | None) -> dict[str, Any]:
+        if not is_id(id_) or not id_.startswith(entity.prefix):
+            raise ApiError(
+                404, "NOT_FOUND", f"Provided external ID field does not exist or is not accessible: {id_}"
+            )
+        row = self.org.tables[entity.name].rows.get(long_id(id_[:15]))
+        if row is None:
+            raise not_found()
+        if row.get("IsDeleted"):
+            raise ApiError(404, "ENTITY_IS_DELETED", "entity is deleted")
+        names = fields.split(",") if fields else [field.name for field in self.org.visible_fields(entity)]
+        resolver = Resolver(self.org, fields or entity.name, Path((entity.name,), 1, 1))
+        columns = []
+        for name in names:
+            try:
+                columns.append(resolver.column(Path(tuple(name.strip().split(".")), 1, 1)))
+            except SoqlError:
+                message = f"No such column '{name}' on sobject of type {entity.name}"
+                raise ApiError(400, "INVALID_FIELD", message) from None
+        return writer(entity, columns, base)(row, self.org.rows())
+
+    def _composite(self, request: Request, session: Session) -> Response:
+        """Several GET requests in one body, which may be longer than a URI."""
+        try:
+            asked = request.json()
+            subrequests = [
+                (each["method"], each["url"], each["referenceId"], each) for each in asked["compositeRequest"]
+            ]
+            halts = bool(asked.get("allOrNone"))
+        except (ValueError, KeyError, TypeError):
+            raise ApiError(400, "JSON_PARSER_ERROR", "the body is not a composite request") from None
+        if not 0 < len(subrequests) <= MOST_SUBREQUESTS:
+            raise ApiError(
+                400, "LIMIT_EXCEEDED", f"a composite request takes 1 to {MOST_SUBREQUESTS} subrequests"
+            )
+        answers = [
+            (reference, self._subrequest(method, url, each.get("httpHeaders") or {}, session))
+            for method, url, reference, each in subrequests
+        ]
+        if halts and any(response.status >= 400 for _, response in answers):
+            halted = ApiError(
+                400,
+                "PROCESSING_HALTED",
+                "The transaction was rolled back since another operation in the same transaction failed.",
+            )
+            answers = [
+                (reference, each if each.status >= 400 else halted.response()) for reference, each in answers
+            ]
+        return Response(
+            200,
+            {
+                "compositeResponse": [
+                    {
+                        "body": response.body,
+                        "httpHeaders": {},
+                        "httpStatusCode": response.status,
+                        "referenceId": reference,
+                    }
+                    for reference, response in answers
+                ]
+            },
+        )
+
+    def _subrequest(self, method: str, url: str, headers: dict[str, str], session: Session) -> Response:
+        path, _, raw_query = url.partition("?")
+        lowered = {name.lower(): value for name, value in headers.items()}
+        versioned = _VERSIONED.fullmatch(path)
+        try:
+            if versioned is None or (versioned[2] or "").strip("/") == "composite":
+                raise not_found()
+            sub = Request(method, path, raw_query, lowered, b"")
+            return self._rest(sub, versioned[1], versioned[2] or "/", session)
+        except ApiError as error:
+            return error.response()
+
+
+def _paged(body: dict[str, Any]) -> Response:
+    return Response(200, body, notes={"rows": len(body["records"])})
+
+
+def _allow(request: Request, *methods: str) -> None:
+    if request.method not in methods:
+        allowed = ",".join(reversed(methods))
+        raise ApiError(
+            405, "METHOD_NOT_ALLOWED", f"HTTP Method '{request.method}' not allowed. Allowed are {allowed}"
+        )
+
+
+def _refused_for_size(request: Request) -> Response | None:
+    """The edge's HTML for a URI, or a URI with its headers, that is too long."""
+    uri = len(request.path) + len(request.raw_query) + 1
+    if uri > LONGEST_URI:
+        return _bad_message(414, "URI Too Long")
+    headers = sum(len(name) + len(value) + 4 for name, value in request.headers.items())
+    return _bad_message(431, "Request Header Fields Too Large") if uri + headers > LONGEST_URI else None
+
+
+def _bad_message(status: int, reason: str) -> Response:
+    return Response(status, f"<h1>Bad Message {status}</h1><pre>reason: {reason}</pre>")
+
+
+def _version(number: str) -> dict[str, str]:
+    """An entry of the list of versions; three releases a year, 59.0 being Winter '24."""
+    years, season = divmod(int(float(number)) - 59, 3)
+    label = f"{('Winter', 'Spring', 'Summer')[season]} '{24 + years}"
+    return {"version": number, "label": label, "url": f"/services/data/v{number}"}

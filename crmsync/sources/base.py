@@ -1,0 +1,112 @@
+"""What the pull needs of a source. Another CRM is one package that offers this, found by its entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+Row = dict[str, Any]
+"""A source row as it came: column names to values, parents nested (`{"Account": {"Name": ...}}`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Half-open: `start <= cursor < end`. `start` None is the beginning of time. Whole seconds, UTC."""
+
+    start: datetime | None
+    end: datetime
+
+
+@dataclass(slots=True)
+class Page:
+    """Rows that came together.
+
+    `position` is the cursor value (`YYYY-MM-DDTHH:MM:SSZ`) up to which the stream is complete once these rows
+    and all before them are settled; None where the stream has no order.
+    """
+
+    rows: list[Row]
+    position: str | None = None
+
+
+class Stream(Protocol):
+    """What a sync reads in one window, one part of it."""
+
+    name: str
+    ordered: bool
+    """Whether the rows come in cursor order, so that a position within the stream means something."""
+
+    def pages(self, start: datetime | None) -> Iterator[Page]:
+        """The rows whose cursor is at or after `start` (None: from the window's own start)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the source describes the sync's object: what the mapping needs to know before the first row."""
+
+    paths: Mapping[str, str]
+    """Each mapped path and region hint that exists, as configured, in the source's own spelling."""
+    types: Mapping[str, str]
+    """The type of each path, in the source's words, keyed by its own spelling."""
+    cursor: str
+
+
+class Source(Protocol):
+    """One sync's source. Every call may raise AuthError, ConfigError, QuotaExhausted or Outage."""
+
+    catalog: dict[str, Any]
+    """What was learned about the source's objects, to be kept between runs."""
+
+    def requests(self) -> dict[str, int]:
+        """Requests sent so far, by kind."""
+        ...
+
+    def now(self) -> datetime:
+        """The source's own clock, in UTC."""
+        ...
+
+    def shape(self) -> Shape:
+        """Describe the object. Raises ConfigError for mapped fields that are not there."""
+        ...
+
+    def streams(self, window: Window, columns: Iterable[str], limit: int | None = None) -> list[Stream]:
+        """The streams of one window, in the order in which they have to be read."""
+        ...
+
+    def latest_covered(self, window: Window) -> datetime | None:
+        """Up to when no transaction is still open, None where the source cannot tell."""
+        ...
+
+    def count(self) -> int:
+        """How many rows a full pull would read."""
+        ...
+
+    def read(self, ids: Iterable[str], columns: Iterable[str]) -> Iterator[Row]:
+        """The current rows of these Ids, deleted ones included; those that are gone are left out."""
+        ...
+
+    def quota(self) -> tuple[int, int] | None:
+        """Requests used and allowed for the day, None where not known."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Vault(Protocol):
+    """Keeps a connection's refresh token where the next run finds it."""
+
+    def load(self) -> str | None:
+        """The token to use: the last rotated one, or the configured one where that is newer. None: none."""
+        ...
+
+    def save(self, refresh_token: str) -> None:
+        """Store a rotated token durably. It is called before the token that came with it is used."""
+        ...
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Held while a refresh is under way: two refreshes at once would void each other's token."""
+        ...

@@ -1,0 +1,222 @@
+"""One sync's Salesforce object, as the pull sees it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from crmsync.config import Config, Sync
+from crmsync.errors import AuthError, ConfigError, TryAgain
+from crmsync.http import Budget, Retry, Stopper
+from crmsync.sources.base import Row, Shape, Stream, Vault, Window
+from crmsync.sources.salesforce import describe, soql
+from crmsync.sources.salesforce.auth import SalesforceAuth
+from crmsync.sources.salesforce.changes import Changes
+from crmsync.sources.salesforce.client import SalesforceClient
+from crmsync.sources.salesforce.errors import SalesforceError
+from crmsync.text import did_you_mean
+
+log = logging.getLogger(__name__)
+
+CATALOG_LIFETIME = timedelta(days=1)
+COVERED_RANGE = timedelta(minutes=10)
+"""How far back `/updated` is asked: only its `latestDateCovered` is of interest (contract 1.8)."""
+
+BOOKKEEPING = ("Id", "IsDeleted", "MasterRecordId")
+"""Selected wherever describe has them, beside the cursor."""
+
+
+class SalesforceSource:
+    """Reads one object. Logs in when the first request needs it."""
+
+    def __init__(
+        self,
+        config: Config,
+        sync: Sync,
+        *,
+        vault: Vault,
+        catalog: dict[str, Any] | None = None,
+        stopper: Stopper | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        self._settings = config.salesforce
+        self._sync = sync
+        self._budget = Budget()
+        self._stopper = stopper or Stopper()
+        self._retry = retry or Retry()
+        self._auth = SalesforceAuth(
+            config.salesforce,
+            vault,
+            allowed_http_hosts=config.allow_http_hosts,
+            budget=self._budget,
+            retry=self._retry,
+            stopper=self._stopper,
+        )
+        self._connected: SalesforceClient | None = None
+        self._shape: Shape | None = None
+        self.catalog = catalog or {}
+
+    @property
+    def client(self) -> SalesforceClient:
+        """The org's client, logged in."""
+        if self._connected is None:
+            session = self._auth.session()
+            self._connected = SalesforceClient(
+                session.instance_url,
+                self._auth,
+                version=self._settings.api_version or None,
+                clock_hint=session.clock,
+                budget=self._budget,
+                retry=self._retry,
+                stopper=self._stopper,
+            )
+            self._open_catalog(self._connected)
+        return self._connected
+
+    def requests(self) -> dict[str, int]:
+        sent = dict(self._connected.http.requests) if self._connected else {}
+        return {**({"login": self._auth.requests} if self._auth.requests else {}), **sent}
+
+    def now(self) -> datetime:
+        return self.client.now()
+
+    def quota(self) -> tuple[int, int] | None:
+        return self._connected.usage if self._connected else None
+
+    def shape(self) -> Shape:
+        """Describe the object and look up every mapped path.
+
+        Raises ConfigError naming every path that is not there, with the nearest names.
+        """
+        if self._shape is None:
+            self._shape = self._look_up(self.description(self._sync.object))
+        return self._shape
+
+    def forget_catalog(self) -> None:
+        """Describe anew at the next need: the org has changed since."""
+        self._shape = None
+        self.catalog.pop("objects", None)
+
+    def description(self, name: str) -> describe.Description:
+        """An object as the org describes it. Raises ConfigError where the org does not have it."""
+        objects = self.catalog.setdefault("objects", {})
+        if name not in objects:
+            try:
+                body = self.client.get(f"/sobjects/{soql.identifier(name)}/describe", "describe")
+            except SalesforceError as error:
+                if error.refusal.status != 404:
+                    raise
+                raise ConfigError(self._no_such_object(name)) from None
+            objects[name] = describe.condensed(body)
+        return describe.parse(objects[name])
+
+    def streams(self, window: Window, columns: Iterable[str], limit: int | None = None) -> list[Stream]:
+        return [
+            Changes(
+                self.client,
+                self._sync.object,
+                self._select(columns),
+                window,
+                cursor=self.shape().cursor,
+                where=self._sync.where,
+                limit=limit,
+            )
+        ]
+
+    def latest_covered(self, window: Window) -> datetime | None:
+        """`latestDateCovered` of `/updated`: a refusal of any kind is no information (law 2)."""
+        if not self.description(self._sync.object).replicateable:
+            return None
+        start, end = (soql.instant(m) for m in (window.end - COVERED_RANGE, window.end))
+        try:
+            body = self.client.get(
+                f"/sobjects/{self._sync.object}/updated/?start={start}&end={end}", "updated"
+            )
+            return datetime.strptime(body["latestDateCovered"], "%Y-%m-%dT%H:%M:%S.%f%z").astimezone(UTC)
+        except (SalesforceError, AuthError, TryAgain) as error:
+            log.info("no latestDateCovered: %s", error)
+        except (KeyError, TypeError, ValueError):
+            log.info("no latestDateCovered in what /updated answered")
+        return None
+
+    def count(self) -> int:
+        """By COUNT() over everything a full pull reads, deleted rows included."""
+        query = soql.select(["COUNT()"], self._sync.object, [soql.operators_own(self._sync.where)])
+        return int(self.client.query(query, what="count")["totalSize"])
+
+    def read(self, ids: Iterable[str], columns: Iterable[str]) -> Iterator[Row]:
+        wanted = list(dict.fromkeys(ids))
+        select = self._select(columns)
+        for at in range(0, len(wanted), soql.IDS_PER_QUERY):
+            among = f"Id IN {soql.id_list(wanted[at : at + soql.IDS_PER_QUERY])}"
+            query = soql.select(select, self._sync.object, [among, soql.operators_own(self._sync.where)])
+            yield from self.client.records(query, what="read")
+
+    def close(self) -> None:
+        if self._connected:
+            self._connected.close()
+
+    def _select(self, columns: Iterable[str]) -> list[str]:
+        """Bookkeeping columns first, then the mapped ones, none twice."""
+        fields = self.description(self._sync.object).fields
+        bookkeeping = [name for name in BOOKKEEPING if name.lower() in fields]
+        return list(dict.fromkeys([*bookkeeping, self.shape().cursor, *columns]))
+
+    def _look_up(self, root: describe.Description) -> Shape:
+        problems: list[str] = []
+        found: dict[str, describe.Column] = {}
+        hints = {hint for rule in self._sync.fields for hint in rule.region_from}
+        wanted = {rule.source: rule.target for rule in self._sync.fields if rule.source}
+        for path in dict.fromkeys([*wanted, *hints]):
+            column = describe.find(path, root, self.description)
+            if isinstance(column, describe.Column):
+                found[path] = column
+            elif path in wanted:
+                problems.append(f"sync {self._sync.name}, field {wanted[path]}: {column}")
+        problems += [
+            f"sync {self._sync.name}, field {target}: {path} is a compound field; map its parts instead"
+            for path, target in wanted.items()
+            if path in found and found[path].type in describe.COMPOUND_TYPES
+        ]
+        if problems:
+            raise ConfigError(problems, hint="See what the org offers with `crmsync check`.")
+        return Shape(
+            paths={path: column.path for path, column in found.items()},
+            types={column.path: column.type for column in found.values()},
+            cursor=describe.cursor_of(root),
+        )
+
+    def _no_such_object(self, name: str) -> str:
+        body = self.client.get("/sobjects", "sobjects")
+        names = [str(entry["name"]) for entry in body.get("sobjects", ())]
+        return (
+            f"sync {self._sync.name}: the org has no object {name} for this user{did_you_mean(name, names)}"
+        )
+
+    def _open_catalog(self, client: SalesforceClient) -> None:
+        """Use the kept catalog if it is this org's and fresh, else begin one; settle the API version."""
+        now = datetime.now(UTC)
+        kept = self.catalog
+        usable = (
+            kept.get("origin") == client.http.origin
+            and kept.get("configured_version") == self._settings.api_version
+            and _moment(kept.get("read_at")) > now - CATALOG_LIFETIME
+        )
+        if not usable:
+            kept.clear()
+            kept.update(
+                origin=client.http.origin,
+                configured_version=self._settings.api_version,
+                read_at=now.isoformat(timespec="seconds"),
+                version=client.version,
+            )
+        client.use_version(str(kept["version"]))
+
+
+def _moment(text: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)

@@ -1,0 +1,38 @@
+"""One line per finished run, for `runs`, `status` and whoever asks what happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from crmsync.state.store import Store
+
+KEEP_LINES = 2000
+
+
+class History:
+    """The runs of one sync, oldest first."""
+
+    def __init__(self, store: Store, sync: str) -> None:
+        self._store = store
+        self._name = f"{sync}/runs.jsonl"
+
+    def add(self, run: dict[str, Any]) -> None:
+        """Append one run's summary; the log is cut to its newest lines when it has grown to twice as many."""
+        self._store.append(self._name, orjson.dumps(run) + b"\n")
+
+    def trim(self) -> None:
+        lines = self._store.read_log(self._name).splitlines(keepends=True)
+        if len(lines) > 2 * KEEP_LINES:
+            self._store.replace_log(self._name, b"".join(lines[-KEEP_LINES:]))
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every readable line; one that a crash cut short is left out."""
+        found = []
+        for line in self._store.read_log(self._name).splitlines():
+            try:
+                found.append(orjson.loads(line))
+            except orjson.JSONDecodeError:
+                continue
+        return found

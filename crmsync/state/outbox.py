@@ -1,0 +1,131 @@
+"""What was or is about to be sent and is not proved yet: batches, durable before they leave (law 4)."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import orjson
+
+from crmsync.errors import StateError
+from crmsync.state.store import Store
+
+KEY_LIFETIME = 23 * 3600.0
+"""Seconds for which a key is used: the destination remembers one for 24 hours (contract experiture 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A batch as it is sent: the exact bytes, their key, and what the records in them are.
+
+    `ids`, `keys`, `stamps` and `digests` run parallel to the records in `body`. `made_at` is seconds since
+    the epoch. `job_id` is set once the destination has accepted the batch for later.
+    """
+
+    name: str
+    key: str
+    made_at: float
+    ids: tuple[str, ...]
+    keys: tuple[str, ...]
+    stamps: tuple[str, ...]
+    digests: tuple[bytes, ...]
+    body: bytes = field(repr=False)
+    job_id: str | None = None
+
+    @classmethod
+    def of(cls, entries: Sequence[tuple[str, str, str, bytes]], body: bytes) -> Parcel:
+        """A parcel under a fresh key for records given as (Id, match key, stamp, digest)."""
+        ids, keys, stamps, digests = (tuple(column) for column in zip(*entries, strict=True))
+        name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
+        return cls(name, str(uuid.uuid4()), time.time(), ids, keys, stamps, digests, body)
+
+    def part(self, indices: Sequence[int], body: bytes) -> Parcel:
+        """A parcel of its own, under a fresh key, for the records at these indices."""
+        entries = [(self.ids[i], self.keys[i], self.stamps[i], self.digests[i]) for i in indices]
+        return Parcel.of(entries, body)
+
+    def with_job(self, job_id: str) -> Parcel:
+        return replace(self, job_id=job_id)
+
+    @property
+    def key_is_good(self) -> bool:
+        return time.time() - self.made_at < KEY_LIFETIME
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Outbox:
+    """The parcels of one sync. Safe to use from several threads: each parcel is a document of its own."""
+
+    def __init__(self, store: Store, sync: str) -> None:
+        self._store = store
+        self._folder = f"{sync}/outbox"
+        self._jobs = f"{sync}/jobs"
+
+    def add(self, parcel: Parcel) -> None:
+        """Store durably, before the first byte is sent."""
+        self._store.write(f"{self._folder}/{parcel.name}", _encode(parcel), None)
+
+    def note_job(self, parcel: Parcel, job_id: str) -> None:
+        """Keep the job that the destination made of a parcel, to ask for it after the key's lifetime."""
+        name = f"{self._jobs}/{parcel.name}"
+        present = self._store.read(name)
+        self._store.write(name, job_id.encode(), present.version if present else None)
+
+    def remove(self, parcel: Parcel) -> None:
+        self._store.delete(f"{self._folder}/{parcel.name}")
+        if parcel.job_id:
+            self._store.delete(f"{self._jobs}/{parcel.name}")
+
+    def parcels(self) -> list[Parcel]:
+        """All that is there, oldest first. Raises StateError for one that cannot be read."""
+        return [self._read(name) for name in self._store.names(self._folder)]
+
+    def is_empty(self) -> bool:
+        return not self._store.names(self._folder)
+
+    def _read(self, name: str) -> Parcel:
+        document = self._store.read(name)
+        job = self._store.read(f"{self._jobs}/{name.rpartition('/')[2]}")
+        try:
+            assert document is not None
+            parcel = _decode(document.data)
+        except (AssertionError, ValueError, KeyError, TypeError):
+            raise StateError(
+                f"{self._store.location}/{name} cannot be read",
+                hint="Move it away and pull with --since from before its time: its records are read again.",
+            ) from None
+        return replace(parcel, job_id=job.data.decode()) if job else parcel
+
+
+def _encode(parcel: Parcel) -> bytes:
+    """One line of JSON about the parcel, then the body as it is."""
+    head = {
+        "name": parcel.name,
+        "key": parcel.key,
+        "made_at": parcel.made_at,
+        "ids": parcel.ids,
+        "keys": parcel.keys,
+        "stamps": parcel.stamps,
+        "digests": [digest.hex() for digest in parcel.digests],
+    }
+    return orjson.dumps(head) + b"\n" + parcel.body
+
+
+def _decode(data: bytes) -> Parcel:
+    head, _, body = data.partition(b"\n")
+    fields = orjson.loads(head)
+    return Parcel(
+        name=fields["name"],
+        key=fields["key"],
+        made_at=fields["made_at"],
+        ids=tuple(fields["ids"]),
+        keys=tuple(fields["keys"]),
+        stamps=tuple(fields["stamps"]),
+        digests=tuple(bytes.fromhex(digest) for digest in fields["digests"]),
+        body=body,
+    )
