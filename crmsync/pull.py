@@ -126,6 +126,7 @@ class Pull:
         self._rejects = Rejects(self._store, self._sync.name, self._run_id)
         self._tracker = Tracker()
         self._mapper: Mapper | None = None
+        self._current: Plan | None = None
         outbox = Outbox(self._store, self._sync.name)
         courier = Courier(
             self._destination,
@@ -184,6 +185,7 @@ class Pull:
     def _read(self, plan: Plan) -> None:
         """Read a window's streams into delivery, and close it."""
         mapper = self._mapping(plan)
+        self._current = plan
         if plan.moves and not plan.resumed:
             start = stamp(plan.window.start) if plan.window.start else None
             self._state.progress = Progress(start, stamp(plan.window.end), plan.write_all)
@@ -194,18 +196,19 @@ class Pull:
         for stream in self._source.streams(plan.window, mapper.columns, self._asked.limit):
             at = positions.get(stream.name)
             if at != DONE:
-                self._read_stream(stream, windows.resume_at(at, plan.window, self._settings.overlap), plan)
+                self._read_stream(stream, windows.resume_at(at, plan.window, self._settings.overlap))
         self._delivery.drain()
         self._redeliver()
-        self._checkpoint(plan)
+        self._checkpoint()
         self._close_window(plan)
+        self._current = None
 
-    def _read_stream(self, stream: Stream, start: datetime | None, plan: Plan) -> None:
+    def _read_stream(self, stream: Stream, start: datetime | None) -> None:
         assert self._mapper is not None
         for page in prefetched(stream.pages(start), self._delivery.idle):
             place = Position(stream.name, page.position) if page.position else None
             self._delivery.add([self._mapper.map(row) for row in page.rows], place)
-            self._checkpoint(plan)
+            self._checkpoint()
             self._watch(self.report.counts)
             self._stop_if_asked()
         self._delivery.add([], Position(stream.name, DONE))
@@ -252,11 +255,11 @@ class Pull:
                 f"{len(self._delivery.abandoned)} records were sent and cannot be proved delivered"
             )
 
-    def _checkpoint(self, plan: Plan | None = None) -> None:
+    def _checkpoint(self) -> None:
         """Keep how far the streams are settled. Rejects are durable before a position moves past them."""
         reached = self._tracker.reached()
         self._rejects.flush()
-        progress = self._state.progress
+        plan, progress = self._current, self._state.progress
         if plan is None or not plan.moves or progress is None or not reached:
             return
         for position in reached:

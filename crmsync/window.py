@@ -17,10 +17,10 @@ MAX_DRAG = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What was asked for on the command line. Instants are aware; `until` is exclusive."""
+    """What was asked for on the command line. Instants are aware, or how long ago; `until` is exclusive."""
 
-    since: datetime | None = None
-    until: datetime | None = None
+    since: datetime | timedelta | None = None
+    until: datetime | timedelta | None = None
     full: bool = False
     changed: bool = False
     limit: int | None = None
@@ -28,6 +28,11 @@ class Range:
     @property
     def is_given(self) -> bool:
         return bool(self.since or self.until or self.full or self.limit is not None)
+
+    def bounds(self, now: datetime) -> tuple[datetime | None, datetime | None]:
+        """`since` and `until` as instants, "so long ago" being told by the source's clock."""
+        since, until = (now - t if isinstance(t, timedelta) else t for t in (self.since, self.until))
+        return since, until
 
 
 class BadRange(CrmsyncError):
@@ -65,8 +70,9 @@ def plan(asked: Range, state: State, now: datetime, *, overlap: timedelta, settl
         )
     if asked.full and not asked.until and not asked.limit and _same_full(state.progress, asked):
         return _resumed(state.progress)
-    end = min(end, asked.until) if asked.until else end
-    start = _start(asked, state, overlap)
+    since, until = asked.bounds(now)
+    end = min(end, until) if until else end
+    start = _start(asked, since, state, overlap)
     if start is not None and start >= end:
         raise BadRange(
             f"the range from {stamp(start)} to {stamp(end)} is empty",
@@ -117,11 +123,9 @@ def _same_full(progress: Progress | None, asked: Range) -> bool:
     return progress is not None and progress.start is None and progress.write_all != asked.changed
 
 
-def _start(asked: Range, state: State, overlap: timedelta) -> datetime | None:
-    if asked.full:
-        return None
-    if asked.since:
-        return asked.since
+def _start(asked: Range, since: datetime | None, state: State, overlap: timedelta) -> datetime | None:
+    if asked.full or since:
+        return since
     if state.watermark is not None:
         return moment(state.covered or state.watermark) - overlap
     if asked.limit is not None:

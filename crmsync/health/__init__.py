@@ -1,0 +1,1 @@
+"""What tells people and machines how the sync is doing."""

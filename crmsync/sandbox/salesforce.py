@@ -256,18 +256,19 @@ class SalesforceService:
         try:
             asked = request.json()
             subrequests = [
-                (each["method"], each["url"], each["referenceId"], each) for each in asked["compositeRequest"]
+                (each["referenceId"], each["method"], str(each["url"]), dict(each.get("httpHeaders") or {}))
+                for each in asked["compositeRequest"]
             ]
             halts = bool(asked.get("allOrNone"))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ApiError(400, "JSON_PARSER_ERROR", "the body is not a composite request") from None
         if not 0 < len(subrequests) <= MOST_SUBREQUESTS:
             raise ApiError(
                 400, "LIMIT_EXCEEDED", f"a composite request takes 1 to {MOST_SUBREQUESTS} subrequests"
             )
         answers = [
-            (reference, self._subrequest(method, url, each.get("httpHeaders") or {}, session))
-            for method, url, reference, each in subrequests
+            (reference, self._subrequest(method, url, headers, session))
+            for reference, method, url, headers in subrequests
         ]
         if halts and any(response.status >= 400 for _, response in answers):
             halted = ApiError(

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -123,7 +124,8 @@ class TokenEndpoint:
         if claims.get("sub") != self._credentials.username:
             raise _Refused("invalid_grant", "user hasn't approved this consumer")
         expires = str(claims.get("exp", ""))
-        left = int(expires) - self._clock.now().timestamp() if expires.isdigit() else 0
+        # Whole seconds: a client that rounds its own clock up is still within the three minutes.
+        left = int(expires) - ceil(self._clock.now().timestamp()) if expires.isdigit() else 0
         if not 0 < left <= LONGEST_ASSERTION:
             raise _Refused("invalid_grant", "assertion is expired or lives longer than three minutes")
         opened = self._success(base_url)

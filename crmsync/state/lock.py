@@ -106,3 +106,18 @@ class FileLock:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class NoLock:
+    """For a dry run, which takes none."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def confirm(self) -> None:
+        """Nothing is sent in a dry run."""

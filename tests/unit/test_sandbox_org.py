@@ -44,7 +44,9 @@ def row(org: Org, id_: str, object_: str = "Contact") -> dict[str, Any]:
 
 
 def deletions(org: Org, **arguments: str) -> list[str]:
-    return [entry["id"] for entry in deleted(org, org.entities["Contact"], HOUR | arguments)["deletedRecords"]]
+    return [
+        entry["id"] for entry in deleted(org, org.entities["Contact"], HOUR | arguments)["deletedRecords"]
+    ]
 
 
 def test_id_checksums() -> None:
@@ -53,7 +55,9 @@ def test_id_checksums() -> None:
     assert make_id("003", "Fk", 62) == long_id("003Fk0000000010")
 
 
-@pytest.mark.parametrize("text", ["2026-05-01", "2026-05-01T00:00:00", "2026-05-01T00:00:00 00:00", "", "may"])
+@pytest.mark.parametrize(
+    "text", ["2026-05-01", "2026-05-01T00:00:00", "2026-05-01T00:00:00 00:00", "", "may"]
+)
 def test_instants_need_a_zone(text: str) -> None:
     with pytest.raises(ValueError):
         instant(text)
@@ -198,7 +202,11 @@ def test_a_renamed_picklist_value_moves_only_the_system_stamp(org: Org) -> None:
     changed = later(org, 1)
     assert org.rename_picklist("Contact", "LeadSource", "Web", "Online") == [id_]
     seen = row(org, id_)
-    assert (seen["LeadSource"], seen["SystemModstamp"], seen["LastModifiedDate"]) == ("Online", changed, stamp(NOON))
+    assert (seen["LeadSource"], seen["SystemModstamp"], seen["LastModifiedDate"]) == (
+        "Online",
+        changed,
+        stamp(NOON),
+    )
     assert row(org, other)["SystemModstamp"] == stamp(NOON)
     assert "Online" in org.entities["Contact"].fields["LeadSource"].picklist
 
@@ -206,7 +214,11 @@ def test_a_renamed_picklist_value_moves_only_the_system_stamp(org: Org) -> None:
 def test_seconds_of_replication_bounds_are_ignored_and_both_minutes_count(org: Org) -> None:
     ids = [
         org.insert("Contact", [{"LastName": "x"}], stamp=at)[0]
-        for at in ("2026-05-01T11:29:59.000+0000", "2026-05-01T11:30:00.000+0000", "2026-05-01T11:40:59.000+0000")
+        for at in (
+            "2026-05-01T11:29:59.000+0000",
+            "2026-05-01T11:30:00.000+0000",
+            "2026-05-01T11:40:59.000+0000",
+        )
     ]
     arguments = {"start": "2026-05-01T11:30:40Z", "end": "2026-05-01T13:40:10+02:00"}
     assert updated(org, org.entities["Contact"], arguments)["ids"] == ids[1:]
@@ -281,7 +293,12 @@ def test_country_picklists_are_an_option(org: Org) -> None:
 def test_switches_refuse_what_they_do_not_know() -> None:
     switches = Switches()
     assert switches.values() == {name: switch.default for name, switch in SWITCHES.items()}
-    for name, value in (("nonsense", True), ("limit_header", "loud"), ("soap_login", 1), ("locator_lifetime", -1)):
+    for name, value in (
+        ("nonsense", True),
+        ("limit_header", "loud"),
+        ("soap_login", 1),
+        ("locator_lifetime", -1),
+    ):
         with pytest.raises(ValueError, match=name):
             switches.set(name, value)
 
@@ -316,7 +333,9 @@ def test_stamps_are_tied_past_and_in_order(crowd: Org) -> None:
     tied = sum(number for _, number in stamps.most_common(4))
     assert 0.35 < tied / 2_000 < 0.45
     assert max(stamps) <= stamp(NOON - timedelta(minutes=15))
-    assert all(each["CreatedDate"] <= each["LastModifiedDate"] <= each["SystemModstamp"] for each in rows(crowd))
+    assert all(
+        each["CreatedDate"] <= each["LastModifiedDate"] <= each["SystemModstamp"] for each in rows(crowd)
+    )
     assert any(each["LastModifiedDate"] < each["SystemModstamp"] for each in rows(crowd))
 
 
@@ -345,7 +364,11 @@ def test_only_reserved_domains(crowd: Org) -> None:
     for each in rows(crowd) + rows(crowd, "Lead") + rows(crowd, "User"):
         for piece in (each["Email"] or "").lower().split("@")[1:]:
             domain = piece.strip().strip(">").split(",")[0]
-            assert not domain or domain == "localhost" or domain.split(".")[-1] in ("test", "example", "com", "org", "net")
+            assert (
+                not domain
+                or domain == "localhost"
+                or domain.split(".")[-1] in ("test", "example", "com", "org", "net")
+            )
             if domain.endswith((".com", ".org", ".net")):
                 assert domain.removeprefix("mail.") in ("example.com", "example.org", "example.net")
 
@@ -353,7 +376,11 @@ def test_only_reserved_domains(crowd: Org) -> None:
 def test_the_marker_is_in_every_name_and_address(crowd: Org) -> None:
     for each in rows(crowd):
         assert "QxMark" in each["Name"]
-        assert "@" not in (each["Email"] or "") or "qxmark" in each["Email"].lower() or each["Email"].startswith("@")
+        assert (
+            "@" not in (each["Email"] or "")
+            or "qxmark" in each["Email"].lower()
+            or each["Email"].startswith("@")
+        )
 
 
 def test_relations_ids_and_states_hold_together(crowd: Org) -> None:

@@ -24,14 +24,29 @@ def org() -> Org:
     org = Org(clock, Switches(), seed=1)
     (user,) = org.insert(
         "User",
-        [{"LastName": "Owner", "Username": "o@x.example", "Email": "o@x.example", "Alias": "o", "IsActive": True}],
+        [
+            {
+                "LastName": "Owner",
+                "Username": "o@x.example",
+                "Email": "o@x.example",
+                "Alias": "o",
+                "IsActive": True,
+            }
+        ],
     )
     account, bare = org.insert(
-        "Account", [{"Name": "Acme", "OwnerId": user, "Rating": "Hot", "AnnualRevenue": 3.0}, {"Name": "Bare"}]
+        "Account",
+        [{"Name": "Acme", "OwnerId": user, "Rating": "Hot", "AnnualRevenue": 3.0}, {"Name": "Bare"}],
     )
     for second, row in enumerate(
         [
-            {"LastName": "alpha", "FirstName": "A", "Email": "A@X.example", "AccountId": account, "DoNotCall": True},
+            {
+                "LastName": "alpha",
+                "FirstName": "A",
+                "Email": "A@X.example",
+                "AccountId": account,
+                "DoNotCall": True,
+            },
             {"LastName": "Beta", "Email": "b@x.example", "AccountId": bare, "Birthdate": "2000-01-02"},
             {"LastName": "Gamma_1", "Title": "50% off", "MailingCity": "Cork"},
             {"LastName": "it's", "Email": "d@x.example", "Description": "long"},
@@ -115,8 +130,9 @@ def test_conditions(org: Org, where: str, expected: list[str]) -> None:
         (
             "SELECT Id, Foo__c FROM Contact",
             "INVALID_FIELD",
-            "\nSELECT Id, Foo__c FROM Contact\n           ^\nERROR at Row:1:Column:12\nNo such column 'Foo__c' on entity "
-            "'Contact'. If you are attempting to use a custom field, be sure to append the '__c' after the custom "
+            "\nSELECT Id, Foo__c FROM Contact\n           ^\nERROR at Row:1:Column:12\n"
+            "No such column 'Foo__c' on entity 'Contact'. If you are attempting to use a custom field, "
+            "be sure to append the '__c' after the custom "
             "field name. Please reference your WSDL or the describe call for the appropriate names.",
         ),
         ("SELECT Id FROM XYZZY", "INVALID_TYPE", "sObject type 'XYZZY' is not supported."),
@@ -127,15 +143,31 @@ def test_conditions(org: Org, where: str, expected: list[str]) -> None:
             "value of filter criterion for field 'LastModifiedDate' must be of type dateTime and should not be "
             "enclosed in quotes",
         ),
-        ("SELECT Id FROM Contact WHERE SystemModstamp > 2026-01-01", "INVALID_FIELD", "must be of type dateTime"),
-        ("SELECT Id FROM Contact WHERE Birthdate > 2026-01-01T00:00:00Z", "INVALID_FIELD", "must be of type date"),
+        (
+            "SELECT Id FROM Contact WHERE SystemModstamp > 2026-01-01",
+            "INVALID_FIELD",
+            "must be of type dateTime",
+        ),
+        (
+            "SELECT Id FROM Contact WHERE Birthdate > 2026-01-01T00:00:00Z",
+            "INVALID_FIELD",
+            "must be of type date",
+        ),
         ("SELECT Id FROM Contact WHERE Email = 3", "INVALID_FIELD", "should be enclosed in quotes"),
         ("SELECT Id FROM Contact WHERE Description = 'x'", "INVALID_FIELD", "can not be filtered"),
         ("SELECT Id FROM Contact ORDER BY MailingAddress", "INVALID_FIELD", "can not be sorted"),
-        ("SELECT Id FROM Contact WHERE Id = 'short'", "INVALID_QUERY_FILTER_OPERATOR", "invalid ID field: short"),
+        (
+            "SELECT Id FROM Contact WHERE Id = 'short'",
+            "INVALID_QUERY_FILTER_OPERATOR",
+            "invalid ID field: short",
+        ),
         ("SELECT Id FROM Contact WHERE Email > null", "INVALID_QUERY_FILTER_OPERATOR", "operator"),
         ("SELECT Id FROM Contact WHERE SystemModstamp LIKE 'x'", "INVALID_QUERY_FILTER_OPERATOR", "operator"),
-        ("SELECT Id FROM Contact WHERE SystemModstamp = 2026-13-01T00:00:00Z", "MALFORMED_QUERY", "Invalid date"),
+        (
+            "SELECT Id FROM Contact WHERE SystemModstamp = 2026-13-01T00:00:00Z",
+            "MALFORMED_QUERY",
+            "Invalid date",
+        ),
         (f"SELECT Id FROM Contact WHERE Email = '{'x' * 4001}'", "MALFORMED_QUERY", "4000"),
         (f"SELECT Id FROM Contact WHERE Email = '{'x' * 100_000}'", "QUERY_TOO_COMPLICATED", "100000"),
     ],
@@ -149,7 +181,12 @@ def test_refusals(org: Org, query: str, code: str, message: str) -> None:
 
 def test_a_long_query_is_shown_in_part(org: Org) -> None:
     with pytest.raises(SoqlError) as refused:
-        run(f"SELECT Id FROM Contact WHERE Email = '{'x' * 500}' AND Foo = 1", org, BASE, include_deleted=False)
+        run(
+            f"SELECT Id FROM Contact WHERE Email = '{'x' * 500}' AND Foo = 1",
+            org,
+            BASE,
+            include_deleted=False,
+        )
     _, excerpt, caret, position, _ = refused.value.message.split("\n")
     assert excerpt[len(caret) - 1 :].startswith("Foo = 1")
     assert position == "ERROR at Row:1:Column:545"
@@ -166,7 +203,12 @@ def test_rows_are_written_in_canonical_case_and_nested(org: Org) -> None:
     assert owner == {"attributes": owner["attributes"], "Email": "o@x.example"}
     assert account["attributes"]["type"] == "Account"
     assert account["attributes"]["url"].startswith(f"{BASE}/sobjects/Account/001")
-    assert (account["Name"], row["MailingAddress"], row["Title"], row["Account_Rating__c"]) == ("Acme", None, None, "Hot")
+    assert (account["Name"], row["MailingAddress"], row["Title"], row["Account_Rating__c"]) == (
+        "Acme",
+        None,
+        None,
+        "Hot",
+    )
 
 
 def test_a_missing_parent_is_null(org: Org) -> None:
@@ -204,7 +246,9 @@ def test_counting(org: Org) -> None:
     ],
 )
 def test_order(org: Org, order: str, expected: list[str]) -> None:
-    assert [row["LastName"] for row in found(org, f"SELECT LastName FROM Contact ORDER BY {order}")] == expected
+    assert [
+        row["LastName"] for row in found(org, f"SELECT LastName FROM Contact ORDER BY {order}")
+    ] == expected
 
 
 def test_ties_have_no_useful_order_unless_the_id_breaks_them(org: Org) -> None:

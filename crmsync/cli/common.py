@@ -1,0 +1,149 @@
+"""What the commands share: their options, loading the configuration, and wiring the parts together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from crmsync.config import Config, Sync, load
+from crmsync.errors import ConfigError, CrmsyncError
+from crmsync.health import logs
+from crmsync.health.redaction import Redactor, printable
+from crmsync.http import Stopper
+from crmsync.sources.base import Source
+from crmsync.state import open_store
+from crmsync.state.credentials import CredentialVault
+from crmsync.state.store import Store
+from crmsync.text import did_you_mean
+
+log = logging.getLogger(__name__)
+
+BUILT_IN = {
+    "crmsync.sources": {"salesforce": "crmsync.sources.salesforce:SalesforceSource"},
+    "crmsync.destinations": {"experiture": "crmsync.destinations.experiture:ExperitureDestination"},
+}
+
+_redact = Redactor()
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def common_options(function: F) -> F:
+    """`--config`, `-v` and `-q`, passed on as `config_path` and `verbosity`."""
+
+    def count(ctx: click.Context, param: click.Parameter, value: int) -> int:
+        ctx.params["verbosity"] = ctx.params.get("verbosity", 0) + (value if param.name == "v" else -value)
+        return value
+
+    options = [
+        click.option("-c", "--config", "config_path", metavar="FILE", help="Use this crmsync.toml."),
+        click.option("-v", "v", count=True, expose_value=False, callback=count, help="Say more."),
+        click.option("-q", "q", count=True, expose_value=False, callback=count, help="Say less."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def configure(
+    config_path: str | None, verbosity: int, *, require: frozenset[str] = frozenset({"source", "destination"})
+) -> Config:
+    """Load the configuration and start logging. Raises ConfigError with everything that is wrong."""
+    config = load(config_path=config_path, environ=os.environ, cwd=Path.cwd(), require=require)
+    global _redact
+    _redact = Redactor(
+        str(entry.value) for entry in config.values if entry.setting.secret and entry.value is not None
+    )
+    logs.set_up(level=config.log_level, form=config.log_format, verbosity=verbosity, redact=_redact)
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    log.info("state %s, configuration %s", config.state, config.path or "from the environment")
+    return config
+
+
+def chosen_syncs(config: Config, names: Sequence[str]) -> list[Sync]:
+    """The named syncs, all of them where none is named. Raises ConfigError for an unknown name."""
+    known = {sync.name: sync for sync in config.syncs}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(
+            [f"there is no sync {name}{did_you_mean(name, known)}" for name in unknown],
+            hint=f"Configured: {', '.join(known)}.",
+        )
+    return [known[name] for name in names] if names else list(config.syncs)
+
+
+def one_sync(config: Config, name: str | None) -> Sync:
+    """The named sync, or the only one. Raises ConfigError."""
+    if name is None and len(config.syncs) > 1:
+        raise ConfigError(
+            "there are several syncs: name one with --sync",
+            hint=f"Configured: {', '.join(sync.name for sync in config.syncs)}.",
+        )
+    return chosen_syncs(config, [name] if name else [])[0]
+
+
+def plug_in(group: str, name: str) -> Any:
+    """A source or destination by name: built in, else from another package's entry point."""
+    if name in BUILT_IN[group]:
+        module, _, attribute = BUILT_IN[group][name].partition(":")
+        return getattr(import_module(module), attribute)
+    found = {entry.name: entry for entry in entry_points(group=group)}
+    if name not in found:
+        names = [*BUILT_IN[group], *found]
+        raise ConfigError(
+            f"there is no {group.removeprefix('crmsync.').removesuffix('s')} {name}{did_you_mean(name, names)}",
+            hint=f"Installed: {', '.join(sorted(set(names)))}.",
+        )
+    return found[name].load()
+
+
+def store_of(config: Config) -> Store:
+    return open_store(config)
+
+
+def source_of(
+    config: Config,
+    sync: Sync,
+    store: Store,
+    *,
+    catalog: dict[str, Any] | None,
+    stopper: Stopper | None = None,
+) -> Source:
+    settings = config.salesforce
+    connection = f"{settings.login_url} {settings.client_id}"
+    vault = CredentialVault(store, connection, settings.refresh_token or "")
+    factory = plug_in("crmsync.sources", sync.source)
+    source: Source = factory(config, sync, vault=vault, catalog=catalog, stopper=stopper)
+    return source
+
+
+def destination_of(config: Config, sync: Sync, *, stopper: Stopper | None = None) -> Any:
+    return plug_in("crmsync.destinations", sync.destination)(config, sync, stopper=stopper)
+
+
+def shown(text: object) -> str:
+    """Text fit for a terminal: no secrets, no control characters."""
+    return "\n".join(printable(line) for line in _redact(str(text)).split("\n"))
+
+
+def say_error(error: CrmsyncError) -> None:
+    click.echo(f"crmsync: {shown(error)}", err=True)
+
+
+def say_bug() -> None:
+    """A traceback without values, for what should not have happened."""
+    import traceback
+
+    kind, value, trace = sys.exc_info()
+    lines = traceback.format_exception(kind, value, trace)
+    click.echo(shown("".join(lines)), err=True)
+    click.echo("crmsync: this is a bug in crmsync; please report the lines above", err=True)

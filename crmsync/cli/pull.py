@@ -1,0 +1,284 @@
+"""`crmsync pull`"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import orjson
+
+from crmsync.cli.common import (
+    chosen_syncs,
+    common_options,
+    configure,
+    destination_of,
+    say_error,
+    shown,
+    source_of,
+    store_of,
+)
+from crmsync.cli.moments import DURATION, INSTANT
+from crmsync.config import Config, Sync
+from crmsync.delivery import DryDestination, Limits
+from crmsync.errors import CrmsyncError, LockHeld
+from crmsync.health import logs
+from crmsync.health.progress import StatusLine
+from crmsync.http import Stopper
+from crmsync.pull import Pull, Report, Settings
+from crmsync.state import catalog as catalogs
+from crmsync.state.dry import DryStore
+from crmsync.state.history import History
+from crmsync.state.lock import FileLock, Lock, NoLock
+from crmsync.state.store import Store
+from crmsync.text import count
+from crmsync.window import Range
+
+log = logging.getLogger(__name__)
+
+SEVERITY = (1, 2, 78, 77, 4, 3, 75, 130, 143, 0)
+"""Of several syncs' exit codes the first in this order counts."""
+
+EPILOG = """\b
+Examples:
+  crmsync pull                       what changed since the last run
+  crmsync pull --full                everything, once, to begin with
+  crmsync pull --since 36h           a backfill by hand; the watermark stays
+  crmsync pull contacts --dry-run    what would be written, without writing
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("names", metavar="[SYNC]...", nargs=-1)
+@click.option(
+    "--since", type=INSTANT, metavar="TIME", help="Read from here on: 36h, 7d, 2026-05-01, an ISO time (UTC)."
+)
+@click.option("--until", type=INSTANT, metavar="TIME", help="Read up to, not including, this time.")
+@click.option("--full", "--full-refresh", "full", is_flag=True, help="Read everything.")
+@click.option(
+    "--changed", is_flag=True, help="With --since or --full: leave out what is known to be delivered."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="A trial: only the first N changes.")
+@click.option("--dry-run", is_flag=True, help="Do everything but write.")
+@click.option(
+    "--wait", type=DURATION, default=None, metavar="TIME", help="Wait so long for another run to end."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, as its last line.")
+@common_options
+def command(
+    names: tuple[str, ...],
+    since: datetime | timedelta | None,
+    until: datetime | timedelta | None,
+    full: bool,
+    changed: bool,
+    limit: int | None,
+    dry_run: bool,
+    wait: timedelta | None,
+    as_json: bool,
+    config_path: str | None,
+    verbosity: int,
+) -> int:
+    """Read what changed in the CRM and write it to the CDP.
+
+    Without a range it goes on from the watermark, or finishes what an interrupted run began.
+    """
+    if full and since:
+        raise click.UsageError("--full already reads from the beginning; leave out --since.")
+    if changed and not (full or since):
+        raise click.UsageError("--changed goes with --since or --full.")
+    asked = Range(since, until, full, changed, limit)
+    run_id = new_run_id()
+    logs.set_run_id(run_id)
+    config = configure(config_path, verbosity)
+    syncs = chosen_syncs(config, names)
+    stopper = Stopper()
+    with stopping(stopper):
+        results = [
+            _one(config, sync, asked, dry_run, wait, run_id, stopper)
+            for sync in syncs
+            if stopper.signum is None
+        ]
+    code = worst([result["exit_code"] for result in results])
+    if as_json:
+        click.echo(_json({"run_id": run_id, "exit_code": code, **_paths(config), "syncs": results}))
+    elif sys.stdout.isatty() or verbosity > 0:
+        for result in results:
+            click.echo(shown(_sentence(result)))
+    return code
+
+
+def _one(
+    config: Config,
+    sync: Sync,
+    asked: Range,
+    dry_run: bool,
+    wait: timedelta | None,
+    run_id: str,
+    stopper: Stopper,
+) -> dict[str, Any]:
+    """Run one sync and tell what came of it; an error becomes its exit code."""
+    started = datetime.now(UTC)
+    clock = time.monotonic()
+    store: Store = store_of(config)
+    kept_store = store
+    result: dict[str, Any] = {"sync": sync.name, "run_id": run_id, "dry_run": dry_run}
+    error: CrmsyncError | None = None
+    source = destination = pull = None
+    try:
+        if dry_run:
+            store = DryStore(kept_store)
+        source = source_of(config, sync, kept_store, catalog=catalogs.load(store, sync.name), stopper=stopper)
+        destination = destination_of(config, sync, stopper=stopper)
+        lock: Lock = (
+            NoLock()
+            if dry_run
+            else FileLock(
+                store.local(f"{sync.name}/lock"), run_id, wait=wait.total_seconds() if wait else 0.0
+            )
+        )
+        with StatusLine(sys.stderr, sync.name) as line:
+            pull = Pull(
+                sync,
+                source,
+                DryDestination(destination) if dry_run else destination,
+                store,
+                lock,
+                asked,
+                settings_of(config),
+                run_id=run_id,
+                stopper=stopper,
+                watch=line.show,
+            )
+            pull.run()
+        catalogs.keep(store, sync.name, source.catalog)
+    except CrmsyncError as stopped:
+        error = stopped
+    report = pull.report if pull else Report()
+    result |= _told(report, config, error)
+    result |= {
+        "started_at": started.isoformat(timespec="seconds"),
+        "duration_seconds": round(time.monotonic() - clock, 3),
+        "requests": {
+            "source": source.requests() if source else {},
+            "destination": destination.requests() if destination else {},
+        },
+        "quota": source.quota() if source else None,
+    }
+    for note in report.notes:
+        log.warning("%s: %s", sync.name, note)
+    if error is not None:
+        _say(error)
+    if not dry_run and not isinstance(error, LockHeld):
+        with contextlib.suppress(CrmsyncError):
+            History(kept_store, sync.name).add(result)
+    for part in (source, destination):
+        if part is not None:
+            part.close()
+    return result
+
+
+def settings_of(config: Config) -> Settings:
+    return Settings(
+        overlap=config.overlap,
+        settle=config.settle,
+        job_deadline=config.job_deadline,
+        default_region=config.default_region,
+        limits=Limits(batch=config.batch_size, in_flight=config.in_flight, jobs=config.jobs),
+    )
+
+
+def _told(report: Report, config: Config, error: CrmsyncError | None) -> dict[str, Any]:
+    counts = report.counts
+    allowed = config.max_rejects.allowed(counts.read)
+    code = error.exit_code if error else 3 if report.new_rejects > allowed or report.abandoned else 0
+    if code == 3 and report.new_rejects > allowed:
+        report.note(
+            f"{count(report.new_rejects, 'new reject')}, more than the {allowed} allowed (CRMSYNC_MAX_REJECTS)"
+        )
+    return {
+        "exit_code": code,
+        "error": shown(error) if error else None,
+        **counts.as_dict(),
+        "new_rejects": report.new_rejects,
+        "open_rejects": report.open_rejects,
+        "abandoned": report.abandoned,
+        "window": {"start": report.window[0], "end": report.window[1]} if report.window else None,
+        "resumed": report.resumed,
+        "watermark": report.watermark,
+        "watermark_moved": report.moved,
+        "notes": report.notes,
+    }
+
+
+def _say(error: CrmsyncError) -> None:
+    """Where a timer finds the last run still at work, that is nothing to write home about."""
+    if isinstance(error, LockHeld) and not sys.stderr.isatty():
+        log.info("%s", error)
+    else:
+        say_error(error)
+
+
+def worst(codes: list[int]) -> int:
+    return next((code for code in SEVERITY if code in codes), max(codes, default=0))
+
+
+def new_run_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+@contextlib.contextmanager
+def stopping(stopper: Stopper) -> Iterator[None]:
+    """A first SIGINT or SIGTERM stops gracefully, a second one at once."""
+
+    def stop(signum: int, _frame: object) -> None:
+        if stopper.signum is not None:
+            raise KeyboardInterrupt
+        stopper.stop(signum)
+        log.warning("stopping: waiting for what is in flight")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _paths(config: Config) -> dict[str, Any]:
+    return {"state": config.state, "config": str(config.path) if config.path else None}
+
+
+def _json(value: dict[str, Any]) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _sentence(result: dict[str, Any]) -> str:
+    """One line about a run."""
+    skipped = sum(result["skipped"].values())
+    refused = sum(result["rejected"].values()) + sum(result["refused"].values())
+    verb = "to write" if result["dry_run"] else "written"
+    parts = [
+        f"{result['read']:,} read",
+        f"{result['written']:,} {verb}",
+        f"{result['unchanged']:,} unchanged",
+        f"{skipped:,} skipped{_by_reason(result['skipped'])}",
+        f"{refused:,} rejected{_by_reason({**result['rejected'], **result['refused']})}",
+    ]
+    watermark = f"; watermark {result['watermark']}" if result["watermark"] else ""
+    ended = f"; stopped, exit code {result['exit_code']}" if result["error"] else ""
+    return f"{result['sync']}: {', '.join(parts)} in {result['duration_seconds']:.1f} s{watermark}{ended}"
+
+
+def _by_reason(counts: dict[str, int]) -> str:
+    return (
+        f" ({', '.join(f'{reason} {number:,}' for reason, number in sorted(counts.items()))})"
+        if counts
+        else ""
+    )

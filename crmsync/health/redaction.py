@@ -1,0 +1,45 @@
+"""Keeps secrets and personal data out of whatever is shown (law 10). Applied where text leaves the program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+MASK = "********"
+
+_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=!-]{6,}"), r"\1 " + MASK),
+    (re.compile(r"\b00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?![A-Za-z0-9._]+"), MASK),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), MASK),
+    (
+        re.compile(
+            r"""(?ix)(["']?\b(?:\w*(?:password|secret|token|api_?key|assertion|signature|sessionid))\b["']?
+            \s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;&"']+)"""
+        ),
+        r"\1" + MASK,
+    ),
+    (re.compile(r"(?i)\b(https?://)[^\s/@]+@"), r"\1" + MASK + "@"),
+    (re.compile(r"(?i)([?&]X-Amz-[A-Za-z-]+=)[^&\s\"']+"), r"\1" + MASK),
+    (re.compile(r"[^\s@<>\"'(),:;=\[\]]+@[^\s@<>\"'(),:;=\[\]]+\.[^\s@<>\"'(),:;=\[\]]+"), "[e-mail]"),
+    (re.compile(r"(?<![\w.:/-])\+\d[\d ().-]{6,}\d(?![\w-])"), "[phone]"),
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+class Redactor:
+    """Masks known secrets by their value, and what looks like a secret, an e-mail or a phone number."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets = sorted({s for s in secrets if len(s) >= 6}, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        for pattern, mask in _PATTERNS:
+            text = pattern.sub(mask, text)
+        return text
+
+
+def printable(text: str) -> str:
+    """Control and direction characters made visible: nothing that is shown may steer a terminal."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
