@@ -7,8 +7,9 @@ files.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -98,22 +99,35 @@ class Pull:
 
     def run(self) -> Report:
         """Raises what stopped it, after everything that was proved by then has been kept."""
+        with self._at_work():
+            plan = self._plan(self._asked)
+            self._read(plan)
+            if plan.resumed:
+                self._read(self._plan(Range()))
+        return self.report
+
+    def redo(self, ids: Sequence[str]) -> Report:
+        """Read these Ids' rows again and deliver them, whatever the ledger knows. No position moves."""
+        with self._at_work():
+            self._delivery.write_all = True
+            self._deliver_again(ids)
+        return self.report
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Hold the lock, with the state loaded and what an interrupted run left behind settled."""
         with self._lock:
             self._open()
             try:
                 self._delivery.replay()
                 self._redeliver()
-                plan = self._plan(self._asked)
-                self._read(plan)
-                if plan.resumed:
-                    self._read(self._plan(Range()))
+                yield
             except BaseException:
                 self._delivery.quiesce(self._settings.grace)
                 self._checkpoint()
                 raise
             finally:
                 self._close_room()
-        return self.report
 
     def _open(self) -> None:
         """Load the state and everything that stands beside it."""
@@ -241,19 +255,23 @@ class Pull:
             if not ids:
                 return
             self.report.abandoned += len(ids)
-            mapper = self._mapping(Plan(windows.NOWHERE, moves=False))
-            rows = list(self._source.read(ids, mapper.columns))
-            present = {row["Id"] for row in rows}
-            gone = [Skip(row_id, "", "gone") for row_id in ids if row_id not in present]
             self._delivery.forget_abandoned()
-            self._delivery.add([*map(mapper.map, rows), *gone], None)
-            self._delivery.drain()
+            self._deliver_again(ids)
             if not self._delivery.abandoned:
                 self._delivery.settle_lost()
         if self._delivery.abandoned:
             raise Unconfirmed(
                 f"{len(self._delivery.abandoned)} records were sent and cannot be proved delivered"
             )
+
+    def _deliver_again(self, ids: Sequence[str]) -> None:
+        """Read these rows and deliver them; those that are gone are skipped as such."""
+        mapper = self._mapping(Plan(windows.NOWHERE, moves=False))
+        rows = list(self._source.read(ids, mapper.columns))
+        present = {row["Id"] for row in rows}
+        gone = [Skip(row_id, "", "gone") for row_id in ids if row_id not in present]
+        self._delivery.add([*map(mapper.map, rows), *gone], None)
+        self._delivery.drain()
 
     def _checkpoint(self) -> None:
         """Keep how far the streams are settled. Rejects are durable before a position moves past them."""

@@ -6,8 +6,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,19 +15,9 @@ from crmsync.config import Config, Sync, load
 from crmsync.errors import ConfigError, CrmsyncError
 from crmsync.health import logs
 from crmsync.health.redaction import Redactor, printable
-from crmsync.http import Stopper
-from crmsync.sources.base import Source
-from crmsync.state import open_store
-from crmsync.state.credentials import CredentialVault
-from crmsync.state.store import Store
 from crmsync.text import did_you_mean
 
 log = logging.getLogger(__name__)
-
-BUILT_IN = {
-    "crmsync.sources": {"salesforce": "crmsync.sources.salesforce:SalesforceSource"},
-    "crmsync.destinations": {"experiture": "crmsync.destinations.experiture:ExperitureDestination"},
-}
 
 _redact = Redactor()
 
@@ -89,45 +77,6 @@ def one_sync(config: Config, name: str | None) -> Sync:
             hint=f"Configured: {', '.join(sync.name for sync in config.syncs)}.",
         )
     return chosen_syncs(config, [name] if name else [])[0]
-
-
-def plug_in(group: str, name: str) -> Any:
-    """A source or destination by name: built in, else from another package's entry point."""
-    if name in BUILT_IN[group]:
-        module, _, attribute = BUILT_IN[group][name].partition(":")
-        return getattr(import_module(module), attribute)
-    found = {entry.name: entry for entry in entry_points(group=group)}
-    if name not in found:
-        names = [*BUILT_IN[group], *found]
-        raise ConfigError(
-            f"there is no {group.removeprefix('crmsync.').removesuffix('s')} {name}{did_you_mean(name, names)}",
-            hint=f"Installed: {', '.join(sorted(set(names)))}.",
-        )
-    return found[name].load()
-
-
-def store_of(config: Config) -> Store:
-    return open_store(config)
-
-
-def source_of(
-    config: Config,
-    sync: Sync,
-    store: Store,
-    *,
-    catalog: dict[str, Any] | None,
-    stopper: Stopper | None = None,
-) -> Source:
-    settings = config.salesforce
-    connection = f"{settings.login_url} {settings.client_id}"
-    vault = CredentialVault(store, connection, settings.refresh_token or "")
-    factory = plug_in("crmsync.sources", sync.source)
-    source: Source = factory(config, sync, vault=vault, catalog=catalog, stopper=stopper)
-    return source
-
-
-def destination_of(config: Config, sync: Sync, *, stopper: Stopper | None = None) -> Any:
-    return plug_in("crmsync.destinations", sync.destination)(config, sync, stopper=stopper)
 
 
 def shown(text: object) -> str:

@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 import orjson
 
-from crmsync.cli.common import (
-    chosen_syncs,
-    common_options,
-    configure,
-    destination_of,
-    say_error,
-    shown,
-    source_of,
-    store_of,
-)
+from crmsync.cli.common import chosen_syncs, common_options, configure, say_error, shown
 from crmsync.cli.moments import DURATION, INSTANT
+from crmsync.cli.wiring import Workplace, new_run_id, stopping
 from crmsync.config import Config, Sync
-from crmsync.delivery import DryDestination, Limits
 from crmsync.errors import CrmsyncError, LockHeld
 from crmsync.health import logs
 from crmsync.health.progress import StatusLine
 from crmsync.http import Stopper
-from crmsync.pull import Pull, Report, Settings
-from crmsync.state import catalog as catalogs
-from crmsync.state.dry import DryStore
+from crmsync.pull import Pull, Report
 from crmsync.state.history import History
-from crmsync.state.lock import FileLock, Lock, NoLock
-from crmsync.state.store import Store
 from crmsync.text import count
 from crmsync.window import Range
 
@@ -99,7 +83,7 @@ def command(
     config = configure(config_path, verbosity)
     syncs = chosen_syncs(config, names)
     stopper = Stopper()
-    with stopping(stopper):
+    with stopping(stopper, lambda: log.warning("stopping: waiting for what is in flight")):
         results = [
             _one(config, sync, asked, dry_run, wait, run_id, stopper)
             for sync in syncs
@@ -126,75 +110,43 @@ def _one(
     """Run one sync and tell what came of it; an error becomes its exit code."""
     started = datetime.now(UTC)
     clock = time.monotonic()
-    store: Store = store_of(config)
-    kept_store = store
-    result: dict[str, Any] = {"sync": sync.name, "run_id": run_id, "dry_run": dry_run}
     error: CrmsyncError | None = None
-    source = destination = pull = None
-    try:
-        if dry_run:
-            store = DryStore(kept_store)
-        source = source_of(config, sync, kept_store, catalog=catalogs.load(store, sync.name), stopper=stopper)
-        destination = destination_of(config, sync, stopper=stopper)
-        lock: Lock = (
-            NoLock()
-            if dry_run
-            else FileLock(
-                store.local(f"{sync.name}/lock"), run_id, wait=wait.total_seconds() if wait else 0.0
-            )
-        )
-        with StatusLine(sys.stderr, sync.name) as line:
-            pull = Pull(
-                sync,
-                source,
-                DryDestination(destination) if dry_run else destination,
-                store,
-                lock,
-                asked,
-                settings_of(config),
-                run_id=run_id,
-                stopper=stopper,
-                watch=line.show,
-            )
-            pull.run()
-        catalogs.keep(store, sync.name, source.catalog)
-    except CrmsyncError as stopped:
-        error = stopped
-    report = pull.report if pull else Report()
-    result |= _told(report, config, error)
-    result |= {
-        "started_at": started.isoformat(timespec="seconds"),
-        "duration_seconds": round(time.monotonic() - clock, 3),
-        "requests": {
-            "source": source.requests() if source else {},
-            "destination": destination.requests() if destination else {},
-        },
-        "quota": source.quota() if source else None,
-    }
+    pull: Pull | None = None
+    with Workplace(config, sync, run_id=run_id, stopper=stopper, dry_run=dry_run, wait=wait) as place:
+        try:
+            with StatusLine(sys.stderr, sync.name) as line:
+                pull = place.pull(asked, line.show)
+                pull.run()
+            place.keep_catalog()
+        except CrmsyncError as stopped:
+            error = stopped
+        report = pull.report if pull else Report()
+        result = {
+            "sync": sync.name,
+            "run_id": run_id,
+            "dry_run": dry_run,
+            **outcome(report, config, error),
+            "started_at": started.isoformat(timespec="seconds"),
+            "duration_seconds": round(time.monotonic() - clock, 3),
+            "requests": place.requests(),
+            "quota": place.quota(),
+        }
+        if not dry_run and not isinstance(error, LockHeld):
+            with contextlib.suppress(CrmsyncError):
+                History(place.store, sync.name).add(result)
+    tell_about(sync, report, error)
+    return result
+
+
+def tell_about(sync: Sync, report: Report, error: CrmsyncError | None) -> None:
+    """Say what a person should hear of, on stderr."""
     for note in report.notes:
         log.warning("%s: %s", sync.name, note)
     if error is not None:
         _say(error)
-    if not dry_run and not isinstance(error, LockHeld):
-        with contextlib.suppress(CrmsyncError):
-            History(kept_store, sync.name).add(result)
-    for part in (source, destination):
-        if part is not None:
-            part.close()
-    return result
 
 
-def settings_of(config: Config) -> Settings:
-    return Settings(
-        overlap=config.overlap,
-        settle=config.settle,
-        job_deadline=config.job_deadline,
-        default_region=config.default_region,
-        limits=Limits(batch=config.batch_size, in_flight=config.in_flight, jobs=config.jobs),
-    )
-
-
-def _told(report: Report, config: Config, error: CrmsyncError | None) -> dict[str, Any]:
+def outcome(report: Report, config: Config, error: CrmsyncError | None) -> dict[str, Any]:
     counts = report.counts
     allowed = config.max_rejects.allowed(counts.read)
     code = error.exit_code if error else 3 if report.new_rejects > allowed or report.abandoned else 0
@@ -227,28 +179,6 @@ def _say(error: CrmsyncError) -> None:
 
 def worst(codes: list[int]) -> int:
     return next((code for code in SEVERITY if code in codes), max(codes, default=0))
-
-
-def new_run_id() -> str:
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
-@contextlib.contextmanager
-def stopping(stopper: Stopper) -> Iterator[None]:
-    """A first SIGINT or SIGTERM stops gracefully, a second one at once."""
-
-    def stop(signum: int, _frame: object) -> None:
-        if stopper.signum is not None:
-            raise KeyboardInterrupt
-        stopper.stop(signum)
-        log.warning("stopping: waiting for what is in flight")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _paths(config: Config) -> dict[str, Any]:

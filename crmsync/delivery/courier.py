@@ -12,7 +12,7 @@ from crmsync.delivery.narrowing import Verdict, narrow
 from crmsync.destinations.base import Destination, Lost, Outcome, Reason, Refused, Settled, Unproven, Working
 from crmsync.errors import Outage, Unconfirmed
 from crmsync.http import Stopper
-from crmsync.state.outbox import Outbox, Parcel
+from crmsync.state.outbox import ABANDONED, Outbox, Parcel
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,8 @@ class Courier:
 
     def resume(self, parcel: Parcel) -> Result:
         """Go on with a parcel of an earlier run: ask for its job, else send its bytes under its own key."""
+        if parcel.job_id == ABANDONED:
+            return Abandoned(parcel, "by hand")
         if parcel.job_id is None and not parcel.key_is_good:
             return Abandoned(parcel, "its idempotency key has expired")
         if parcel.job_id is None:

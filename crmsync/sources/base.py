@@ -53,6 +53,8 @@ class Shape:
     types: Mapping[str, str]
     """The type of each path, in the source's words, keyed by its own spelling."""
     cursor: str
+    advice: tuple[str, ...] = ()
+    """What about the mapping deserves a second look: fields whose changes the cursor does not show."""
 
 
 class Source(Protocol):

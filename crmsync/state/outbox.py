@@ -17,6 +17,10 @@ KEY_LIFETIME = 23 * 3600.0
 """Seconds for which a key is used: the destination remembers one for 24 hours (contract experiture 5)."""
 
 
+ABANDONED = "(abandoned)"
+"""Stands in the place of a job id once a person has given the parcel up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parcel:
     """A batch as it is sent: the exact bytes, their key, and what the records in them are.
@@ -75,6 +79,10 @@ class Outbox:
         name = f"{self._jobs}/{parcel.name}"
         present = self._store.read(name)
         self._store.write(name, job_id.encode(), present.version if present else None)
+
+    def abandon(self, parcel: Parcel) -> None:
+        """Give a parcel up: the next run reads its Ids again instead of asking for it."""
+        self.note_job(parcel, ABANDONED)
 
     def remove(self, parcel: Parcel) -> None:
         self._store.delete(f"{self._folder}/{parcel.name}")

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crmsync.sandbox.cdp import Field, Flaw, Row, Rules, Table, cleaned, default_schemas
-from crmsync.sandbox.cdp_batches import Examined, Poison, apply, examine
-from crmsync.sandbox.cdp_jobs import JobBook
-from crmsync.sandbox.cdp_replies import Outcome, RowError, results
-from crmsync.sandbox.cdp_switches import SWITCHES, Switches
+from crmsync.sandbox.experiture.batches import Examined, Poison, apply, examine
+from crmsync.sandbox.experiture.jobs import JobBook
+from crmsync.sandbox.experiture.replies import Outcome, RowError, results
+from crmsync.sandbox.experiture.switches import SWITCHES, Switches
+from crmsync.sandbox.experiture.tables import Field, Flaw, Row, Rules, Table, cleaned, default_schemas
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 SCHEMA = default_schemas()["profiles"]

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from crmsync.sandbox.api_error import ApiError
-from crmsync.sandbox.org import Org
-from crmsync.sandbox.people import populate
-from crmsync.sandbox.people_words import NASTY_EMAILS, NASTY_NAMES, NASTY_PHONES
-from crmsync.sandbox.replication import deleted, updated
-from crmsync.sandbox.switches import SWITCHES, Switches
-from crmsync.sandbox.values import instant, is_id, long_id, make_id, stamp
+from crmsync.sandbox.salesforce.api_error import ApiError
+from crmsync.sandbox.salesforce.org import Org
+from crmsync.sandbox.salesforce.people import populate
+from crmsync.sandbox.salesforce.people_words import NASTY_EMAILS, NASTY_NAMES, NASTY_PHONES
+from crmsync.sandbox.salesforce.replication import deleted, updated
+from crmsync.sandbox.salesforce.switches import SWITCHES, Switches
+from crmsync.sandbox.salesforce.values import instant, is_id, long_id, make_id, stamp
 from crmsync.sandbox.web import Clock
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

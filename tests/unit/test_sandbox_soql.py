@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from crmsync.sandbox.org import Org
-from crmsync.sandbox.soql import SoqlError, parse
-from crmsync.sandbox.soql_eval import run
-from crmsync.sandbox.switches import Switches
-from crmsync.sandbox.values import long_id
+from crmsync.sandbox.salesforce.org import Org
+from crmsync.sandbox.salesforce.soql import SoqlError, parse
+from crmsync.sandbox.salesforce.soql_eval import run
+from crmsync.sandbox.salesforce.switches import Switches
+from crmsync.sandbox.salesforce.values import long_id
 from crmsync.sandbox.web import Clock
 
 BASE = "/services/data/v60.0"

@@ -26,13 +26,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crmsync.sandbox.soql import Path, SoqlError, parse_condition
-from crmsync.sandbox.soql_fields import Resolver
-from crmsync.sandbox.soql_filter import compile_where
-from crmsync.sandbox.values import instant, stamp
+from crmsync.sandbox.salesforce.soql import Path, SoqlError, parse_condition
+from crmsync.sandbox.salesforce.soql_fields import Resolver
+from crmsync.sandbox.salesforce.soql_filter import compile_where
+from crmsync.sandbox.salesforce.values import instant, stamp
 
 if TYPE_CHECKING:
-    from crmsync.sandbox.salesforce import SalesforceService
+    from crmsync.sandbox.salesforce.service import SalesforceService
 
 Arguments = dict[str, Any]
 _PYTHON_NAMES = {"object": "object_", "id": "id_"}

@@ -6,8 +6,8 @@ import math
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 
-from crmsync.sandbox.cdp_replies import LIMITED, Refusal
-from crmsync.sandbox.cdp_switches import Switches
+from crmsync.sandbox.experiture.replies import LIMITED, Refusal
+from crmsync.sandbox.experiture.switches import Switches
 
 
 class RateLimits:

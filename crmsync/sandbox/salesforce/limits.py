@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from crmsync.sandbox.api_error import ApiError
-from crmsync.sandbox.org import Org
+from crmsync.sandbox.salesforce.api_error import ApiError
+from crmsync.sandbox.salesforce.org import Org
 
 DAILY_REQUESTS = 100_000
 BACKWARDS_STEP = 3

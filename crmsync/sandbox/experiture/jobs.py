@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from crmsync.sandbox.cdp_batches import Examined
-from crmsync.sandbox.cdp_replies import Outcome, Phase, Refusal, results, stamp, state_word
-from crmsync.sandbox.cdp_switches import Switches
+from crmsync.sandbox.experiture.batches import Examined
+from crmsync.sandbox.experiture.replies import Outcome, Phase, Refusal, results, stamp, state_word
+from crmsync.sandbox.experiture.switches import Switches
 
 QUEUED_SHARE = 0.25
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from crmsync.sandbox.cdp_replies import CONFLICT, INVALID, Refusal
-from crmsync.sandbox.cdp_switches import Switches
+from crmsync.sandbox.experiture.replies import CONFLICT, INVALID, Refusal
+from crmsync.sandbox.experiture.switches import Switches
 from crmsync.sandbox.web import Request, Response
 
 KEPT = timedelta(hours=24)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from crmsync.sandbox.cdp import Field, Flaw, Rules, Table, cleaned
-from crmsync.sandbox.cdp_batches import Poison
+from crmsync.sandbox.experiture.batches import Poison
+from crmsync.sandbox.experiture.tables import Field, Flaw, Rules, Table, cleaned
 
 if TYPE_CHECKING:
-    from crmsync.sandbox.experiture import ExperitureService
+    from crmsync.sandbox.experiture.service import ExperitureService
 
 ACTIONS = (
     "dump",

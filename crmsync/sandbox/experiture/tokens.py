@@ -16,8 +16,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from crmsync.sandbox.cdp_replies import FORBIDDEN, Refusal
-from crmsync.sandbox.cdp_switches import Switches
+from crmsync.sandbox.experiture.replies import FORBIDDEN, Refusal
+from crmsync.sandbox.experiture.switches import Switches
 from crmsync.sandbox.web import Request, Response
 
 SCOPES = (

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from crmsync.sandbox.org import Org
-from crmsync.sandbox.people_words import (
+from crmsync.sandbox.salesforce.org import Org
+from crmsync.sandbox.salesforce.people_words import (
     COMPANIES,
     COUNTRIES,
     DOMAINS,
@@ -25,8 +25,8 @@ from crmsync.sandbox.people_words import (
     TITLES,
     Country,
 )
-from crmsync.sandbox.tables import Deletion, Row
-from crmsync.sandbox.values import stamp
+from crmsync.sandbox.salesforce.tables import Deletion, Row
+from crmsync.sandbox.salesforce.values import stamp
 
 LOADS = 4
 LOADED_SHARE = 0.4

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from crmsync.sandbox.api_error import ApiError
-from crmsync.sandbox.org import Org
-from crmsync.sandbox.sessions import EXPIRED, Session
-from crmsync.sandbox.soql_eval import Result
-from crmsync.sandbox.tables import Row, Tables
-from crmsync.sandbox.values import make_id
+from crmsync.sandbox.salesforce.api_error import ApiError
+from crmsync.sandbox.salesforce.org import Org
+from crmsync.sandbox.salesforce.sessions import EXPIRED, Session
+from crmsync.sandbox.salesforce.soql_eval import Result
+from crmsync.sandbox.salesforce.tables import Row, Tables
+from crmsync.sandbox.salesforce.values import make_id
 
 SMALLEST_BATCH, LARGEST_BATCH = 200, 2000
 

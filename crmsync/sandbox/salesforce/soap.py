@@ -5,9 +5,9 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from xml.sax.saxutils import escape
 
-from crmsync.sandbox.sessions import ORG_ID, USER_ID, Credentials, Sessions
-from crmsync.sandbox.switches import Switches
-from crmsync.sandbox.values import long_id
+from crmsync.sandbox.salesforce.sessions import ORG_ID, USER_ID, Credentials, Sessions
+from crmsync.sandbox.salesforce.switches import Switches
+from crmsync.sandbox.salesforce.values import long_id
 from crmsync.sandbox.web import Request, Response
 
 PARTNER = "urn:partner.soap.sforce.com"

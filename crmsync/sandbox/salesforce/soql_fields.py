@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crmsync.sandbox.org import Org
-from crmsync.sandbox.schema import Entity, Field
-from crmsync.sandbox.soql import Path, SoqlError, located
-from crmsync.sandbox.tables import Row, Tables
+from crmsync.sandbox.salesforce.org import Org
+from crmsync.sandbox.salesforce.schema import Entity, Field
+from crmsync.sandbox.salesforce.soql import Path, SoqlError, located
+from crmsync.sandbox.salesforce.tables import Row, Tables
 
 MOST_PARENTS = 5
 _CUSTOM = "If you are attempting to use a custom"

@@ -9,8 +9,8 @@ from functools import cached_property
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from crmsync.sandbox.api_error import ApiError
-from crmsync.sandbox.values import long_id, make_id
+from crmsync.sandbox.salesforce.api_error import ApiError
+from crmsync.sandbox.salesforce.values import long_id, make_id
 
 ORG_ID = "00DFk0000000001"
 USER_ID = make_id("005", "Fk", 1)

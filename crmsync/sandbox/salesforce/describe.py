@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from crmsync.sandbox.schema import ENTITIES, ID_TYPES, NUMBER_TYPES, TEXT_TYPES, Entity, Field
+from crmsync.sandbox.salesforce.schema import ENTITIES, ID_TYPES, NUMBER_TYPES, TEXT_TYPES, Entity, Field
 
 _SOAP_TYPES = {
     "boolean": "xsd:boolean",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from crmsync.sandbox.cdp_switches import Switches
+from crmsync.sandbox.experiture.switches import Switches
 from crmsync.sandbox.web import Response
 
 INVALID = "CDP_ETL.VALIDATION.REQUEST_INVALID"

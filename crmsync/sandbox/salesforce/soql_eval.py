@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from crmsync.sandbox.org import Org
-from crmsync.sandbox.schema import ID_TYPES, TEXT_TYPES, Entity, Field
-from crmsync.sandbox.soql import Key, Query, SoqlError, parse
-from crmsync.sandbox.soql_fields import Column, Reader, Resolver, parent_row
-from crmsync.sandbox.soql_filter import compile_where, stamp_bounds
-from crmsync.sandbox.tables import Row, Tables
+from crmsync.sandbox.salesforce.org import Org
+from crmsync.sandbox.salesforce.schema import ID_TYPES, TEXT_TYPES, Entity, Field
+from crmsync.sandbox.salesforce.soql import Key, Query, SoqlError, parse
+from crmsync.sandbox.salesforce.soql_fields import Column, Reader, Resolver, parent_row
+from crmsync.sandbox.salesforce.soql_filter import compile_where, stamp_bounds
+from crmsync.sandbox.salesforce.tables import Row, Tables
 
 Written = dict[str, Any]
 _STAMP_ORDER = [("SystemModstamp", False), ("Id", False)]

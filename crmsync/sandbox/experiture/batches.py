@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from crmsync.sandbox.cdp import Flaw, Record, Table, blank, cleaned
-from crmsync.sandbox.cdp_replies import INVALID, Outcome, Refusal, RowError
-from crmsync.sandbox.cdp_switches import Switches
+from crmsync.sandbox.experiture.replies import INVALID, Outcome, Refusal, RowError
+from crmsync.sandbox.experiture.switches import Switches
+from crmsync.sandbox.experiture.tables import Flaw, Record, Table, blank, cleaned
 
 
 @dataclass(frozen=True, slots=True)

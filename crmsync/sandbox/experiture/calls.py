@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from crmsync.sandbox.cdp import ObjectSchema
-from crmsync.sandbox.cdp_replies import INVALID, Refusal
-from crmsync.sandbox.cdp_switches import Switches
+from crmsync.sandbox.experiture.replies import INVALID, Refusal
+from crmsync.sandbox.experiture.switches import Switches
+from crmsync.sandbox.experiture.tables import ObjectSchema
 from crmsync.sandbox.web import Request, Response
 
 MOST_RECORDS = 10_000

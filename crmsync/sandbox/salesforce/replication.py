@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from crmsync.sandbox.api_error import ApiError
-from crmsync.sandbox.org import Org
-from crmsync.sandbox.schema import Entity
-from crmsync.sandbox.values import instant, stamp
+from crmsync.sandbox.salesforce.api_error import ApiError
+from crmsync.sandbox.salesforce.org import Org
+from crmsync.sandbox.salesforce.schema import Entity
+from crmsync.sandbox.salesforce.values import instant, stamp
 
 DELETED_HORIZON = timedelta(days=15)
 UPDATED_HORIZON = timedelta(days=30)

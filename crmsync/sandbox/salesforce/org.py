@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from threading import RLock
 from typing import Any
 
-from crmsync.sandbox.describe import cascades
-from crmsync.sandbox.schema import ENTITIES, Entity, Field
-from crmsync.sandbox.switches import Switches
-from crmsync.sandbox.tables import Deletion, Row, Table, Transaction
-from crmsync.sandbox.values import make_id, stamp
+from crmsync.sandbox.salesforce.describe import cascades
+from crmsync.sandbox.salesforce.schema import ENTITIES, Entity, Field
+from crmsync.sandbox.salesforce.switches import Switches
+from crmsync.sandbox.salesforce.tables import Deletion, Row, Table, Transaction
+from crmsync.sandbox.salesforce.values import make_id, stamp
 from crmsync.sandbox.web import Clock
 
 PODS = ("Fk", "4C")

@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crmsync.sandbox.cdp import Flaw, Table, cleaned, default_schemas
-from crmsync.sandbox.cdp_batches import Examined, Poison, Write, apply, examine
-from crmsync.sandbox.cdp_control import act
-from crmsync.sandbox.cdp_idempotency import IdempotencyCache
-from crmsync.sandbox.cdp_jobs import Job, JobBook
-from crmsync.sandbox.cdp_limits import RateLimits
-from crmsync.sandbox.cdp_metadata import object_details, object_item
-from crmsync.sandbox.cdp_replies import (
+from crmsync.sandbox.experiture.batches import Examined, Poison, Write, apply, examine
+from crmsync.sandbox.experiture.calls import WriteCall, read_write, too_large
+from crmsync.sandbox.experiture.control import act
+from crmsync.sandbox.experiture.idempotency import IdempotencyCache
+from crmsync.sandbox.experiture.jobs import Job, JobBook
+from crmsync.sandbox.experiture.limits import RateLimits
+from crmsync.sandbox.experiture.metadata import object_details, object_item
+from crmsync.sandbox.experiture.replies import (
     FORBIDDEN,
     INVALID,
     NOT_FOUND,
@@ -32,9 +32,9 @@ from crmsync.sandbox.cdp_replies import (
     state_word,
     success,
 )
-from crmsync.sandbox.cdp_requests import WriteCall, read_write, too_large
-from crmsync.sandbox.cdp_switches import Switches
-from crmsync.sandbox.cdp_tokens import API_KEY, CLIENT_ID, CLIENT_SECRET, Tokens
+from crmsync.sandbox.experiture.switches import Switches
+from crmsync.sandbox.experiture.tables import Flaw, Table, cleaned, default_schemas
+from crmsync.sandbox.experiture.tokens import API_KEY, CLIENT_ID, CLIENT_SECRET, Tokens
 from crmsync.sandbox.web import Clock, Request, Response
 
 API = "/public/v1"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crmsync.sandbox.cdp import Rules
+from crmsync.sandbox.experiture.tables import Rules
 from crmsync.text import did_you_mean
 
 Value = str | int | float | bool | None

@@ -14,23 +14,23 @@ from urllib.parse import unquote
 
 import orjson
 
-from crmsync.sandbox.api_error import ApiError, not_found
-from crmsync.sandbox.describe import describe, global_describe
-from crmsync.sandbox.limits import Quota
-from crmsync.sandbox.org import Org
-from crmsync.sandbox.paging import Pager
-from crmsync.sandbox.people import populate
-from crmsync.sandbox.replication import deleted, updated
-from crmsync.sandbox.salesforce_control import Control
-from crmsync.sandbox.salesforce_login import TokenEndpoint
-from crmsync.sandbox.salesforce_soap import SoapLogin
-from crmsync.sandbox.schema import Entity
-from crmsync.sandbox.sessions import Credentials, Session, Sessions
-from crmsync.sandbox.soql import Path, SoqlError
-from crmsync.sandbox.soql_eval import run, writer
-from crmsync.sandbox.soql_fields import Resolver
-from crmsync.sandbox.switches import Switches
-from crmsync.sandbox.values import is_id, long_id
+from crmsync.sandbox.salesforce.api_error import ApiError, not_found
+from crmsync.sandbox.salesforce.control import Control
+from crmsync.sandbox.salesforce.describe import describe, global_describe
+from crmsync.sandbox.salesforce.limits import Quota
+from crmsync.sandbox.salesforce.login import TokenEndpoint
+from crmsync.sandbox.salesforce.org import Org
+from crmsync.sandbox.salesforce.paging import Pager
+from crmsync.sandbox.salesforce.people import populate
+from crmsync.sandbox.salesforce.replication import deleted, updated
+from crmsync.sandbox.salesforce.schema import Entity
+from crmsync.sandbox.salesforce.sessions import Credentials, Session, Sessions
+from crmsync.sandbox.salesforce.soap import SoapLogin
+from crmsync.sandbox.salesforce.soql import Path, SoqlError
+from crmsync.sandbox.salesforce.soql_eval import run, writer
+from crmsync.sandbox.salesforce.soql_fields import Resolver
+from crmsync.sandbox.salesforce.switches import Switches
+from crmsync.sandbox.salesforce.values import is_id, long_id
 from crmsync.sandbox.web import Clock, Request, Response
 
 LONGEST_URI = 16_384

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from crmsync.sandbox.schema import ID_TYPES, NUMBER_TYPES, TEXT_TYPES, Field
-from crmsync.sandbox.soql import (
+from crmsync.sandbox.salesforce.schema import ID_TYPES, NUMBER_TYPES, TEXT_TYPES, Field
+from crmsync.sandbox.salesforce.soql import (
     LONGEST_STRING,
     Both,
     Comparison,
@@ -23,9 +23,9 @@ from crmsync.sandbox.soql import (
     like_pattern,
     unescaped,
 )
-from crmsync.sandbox.soql_fields import Reader, Resolver
-from crmsync.sandbox.tables import Row, Tables
-from crmsync.sandbox.values import instant, is_id, stamp
+from crmsync.sandbox.salesforce.soql_fields import Reader, Resolver
+from crmsync.sandbox.salesforce.tables import Row, Tables
+from crmsync.sandbox.salesforce.values import instant, is_id, stamp
 
 Predicate = Callable[[Row, Tables], bool]
 _ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {

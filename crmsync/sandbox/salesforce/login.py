@@ -15,8 +15,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from crmsync.sandbox.sessions import Credentials, Sessions, identity_url
-from crmsync.sandbox.switches import Switches
+from crmsync.sandbox.salesforce.sessions import Credentials, Sessions, identity_url
+from crmsync.sandbox.salesforce.switches import Switches
 from crmsync.sandbox.web import Clock, Request, Response
 
 LOGIN_HOSTS = ("login.salesforce.com", "test.salesforce.com")

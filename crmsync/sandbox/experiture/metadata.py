@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from crmsync.sandbox.cdp import Field, ObjectSchema
-from crmsync.sandbox.cdp_switches import Switches
+from crmsync.sandbox.experiture.switches import Switches
+from crmsync.sandbox.experiture.tables import Field, ObjectSchema
 
 
 def object_item(schema: ObjectSchema) -> dict[str, Any]:
