@@ -161,16 +161,16 @@ class TestValues:
         assert flaw_of({"job_title": ""}, empty_string="refuse").field == "job_title"
         assert flaw_of({"phone": "0301234"}, phone_format=True).field == "phone"
         assert flaw_of({"job_title": "abc"}, longest_string=2).field == "job_title"
-        assert cleaned({"email": "nobody"}, SCHEMA, Rules(email_format=False), None)
+        assert cleaned({"email": "nobody"}, SCHEMA, Rules(email_format="off"), None)
         stamped = {"crm_deleted_at": "2026-01-02T03:04:05.000+0000"}
         assert cleaned(stamped, SCHEMA, Rules(offset_without_colon=True), None) == stamped
 
     @pytest.mark.parametrize("record", [{"first_name": "x"}, {"email": None}, {"email": " "}])
     def test_a_missing_key_is_an_insert_or_an_error(self, record: dict[str, object]) -> None:
-        lenient = Rules(email_format=False)
+        lenient = Rules(email_format="off")
         assert cleaned(record, SCHEMA, lenient, "email") == record
-        assert flaw_of(record, "email", missing_key="refuse", email_format=False).field == "email"
-        assert cleaned(record, SCHEMA, Rules(missing_key="refuse", email_format=False), None) == record
+        assert flaw_of(record, "email", missing_key="refuse", email_format="off").field == "email"
+        assert cleaned(record, SCHEMA, Rules(missing_key="refuse", email_format="off"), None) == record
 
 
 GOOD = {"salesforce_id": "1", "email": "a@b.org"}

@@ -73,7 +73,7 @@ _REQUEST_SWITCHES = (
     Switch("missing_key", ("insert", "refuse"), "a record without its match key: silent duplicate, or error"),
     Switch("coercion", (False, True), 'whether "5" passes as 5'),
     Switch("empty_string", ("keep", "null", "refuse"), "what an empty string is"),
-    Switch("email_format", (True, False), "whether e-mail addresses are checked"),
+    Switch("email_format", ("lenient", "strict", "off"), "how e-mail addresses are checked"),
     Switch("phone_format", (False, True), "whether phone numbers must be E.164"),
     Switch("offset_without_colon", (False, True), "whether +0000 passes as an offset"),
     Switch("longest_string", (None, 255), "the longest string", float),

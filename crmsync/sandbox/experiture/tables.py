@@ -12,7 +12,13 @@ FieldType = Literal["string", "integer", "number", "boolean", "timestamp", "date
 Record = dict[str, Any]
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d(:?)\d\d)")
-_EMAIL = re.compile(r"[^\s@]+@[^\s@.]+(?:\.[^\s@.]+)+")
+_EMAIL = {
+    "lenient": re.compile(r"[^\s@]+@[^\s@]+"),
+    "strict": re.compile(
+        r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*@(?:[a-z0-9-]+\.)+[a-z]{2,}", re.A | re.I
+    ),
+    "off": re.compile(r".*", re.S),
+}
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 
 
@@ -60,7 +66,7 @@ class Rules:
 
     coercion: bool = False
     empty_string: Literal["keep", "null", "refuse"] = "keep"
-    email_format: bool = True
+    email_format: Literal["lenient", "strict", "off"] = "lenient"
     phone_format: bool = False
     offset_without_colon: bool = False
     longest_string: int | None = None
@@ -152,8 +158,8 @@ def _well_formed(column: Field, value: str, rules: Rules) -> bool:
         return False
     if rules.longest_string is not None and len(value) > rules.longest_string:
         return False
-    if column.format == "email" and rules.email_format:
-        return _EMAIL.fullmatch(value) is not None
+    if column.format == "email":
+        return _EMAIL[rules.email_format].fullmatch(value) is not None
     if column.format == "phone" and rules.phone_format:
         return _E164.fullmatch(value) is not None
     return True

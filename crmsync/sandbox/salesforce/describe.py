@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from crmsync.sandbox.salesforce.schema import ENTITIES, ID_TYPES, NUMBER_TYPES, TEXT_TYPES, Entity, Field
+from crmsync.sandbox.salesforce.tables import Row
 
 _SOAP_TYPES = {
     "boolean": "xsd:boolean",
@@ -15,6 +16,13 @@ _SOAP_TYPES = {
     "address": "urn:address",
 }
 _UNGROUPABLE = (NUMBER_TYPES - {"int"}) | {"datetime", "address"}
+_MASTER_RECORD_TYPE: Row = {
+    "Id": "012000000000000AAA",
+    "Name": "Master",
+    "DeveloperName": "Master",
+    "SobjectType": None,
+    "IsActive": True,
+}
 _PERSON_NAMES = {"Salutation": "personname", "FirstName": "personname", "LastName": "personname"}
 
 
@@ -23,8 +31,10 @@ def global_describe(entities: Iterable[Entity], base: str) -> dict[str, Any]:
     return {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": [_flags(each, base) for each in entities]}
 
 
-def describe(entity: Entity, visible: Iterable[Field], base: str, host: str) -> dict[str, Any]:
-    """`/sobjects/X/describe` with the fields that the running user may see."""
+def describe(
+    entity: Entity, visible: Iterable[Field], record_types: Iterable[Row], base: str, host: str
+) -> dict[str, Any]:
+    """`/sobjects/X/describe` with the fields that the running user may see. `record_types` are RecordType rows."""
     flags = _flags(entity, base)
     page = f"{host}/{{ID}}"
     return {
@@ -41,7 +51,11 @@ def describe(entity: Entity, visible: Iterable[Field], base: str, host: str) -> 
         "lookupLayoutable": None,
         "namedLayoutInfos": [],
         "networkScopeFieldName": None,
-        "recordTypeInfos": [_master_record_type(flags["urls"]["describe"])],
+        "recordTypeInfos": [
+            _record_type(row, flags["urls"]["describe"])
+            for row in (*record_types, _MASTER_RECORD_TYPE)
+            if row["SobjectType"] in (entity.name, None)
+        ],
         "searchLayoutable": True,
         "sobjectDescribeOption": "FULL",
         "supportedScopes": [{"label": f"All {entity.plural.lower()}", "name": "everything"}],
@@ -199,15 +213,15 @@ def cascades(child: Entity, field: Field) -> bool:
     return child.name == "Contact" and field.name == "AccountId"
 
 
-def _master_record_type(describe_path: str) -> dict[str, Any]:
-    nobody = "012000000000000AAA"
+def _record_type(row: Row, describe_path: str) -> dict[str, Any]:
+    master = row is _MASTER_RECORD_TYPE
     return {
-        "active": True,
+        "active": row["IsActive"],
         "available": True,
-        "defaultRecordTypeMapping": True,
-        "developerName": "Master",
-        "master": True,
-        "name": "Master",
-        "recordTypeId": nobody,
-        "urls": {"layout": f"{describe_path}/layouts/{nobody}"},
+        "defaultRecordTypeMapping": master,
+        "developerName": row["DeveloperName"],
+        "master": master,
+        "name": row["Name"],
+        "recordTypeId": row["Id"],
+        "urls": {"layout": f"{describe_path}/layouts/{row['Id']}"},
     }

@@ -2,6 +2,8 @@
 
 Everything is invented. Stamps lie in the past of the clock at construction, none in its last 15 minutes.
 About 40 % of the rows share a handful of seconds, as after data loads, the others are spread over 400 days.
+About 2 % of the contacts have a malformed e-mail address, 5 % none, 10 % an odd one that is valid; the first
+300 have every kind, and so twice as many malformed ones.
 """
 
 from __future__ import annotations
@@ -13,15 +15,18 @@ from typing import Any
 
 from crmsync.sandbox.salesforce.org import Org
 from crmsync.sandbox.salesforce.people_words import (
+    BLANK_EMAILS,
     COMPANIES,
     COUNTRIES,
     DOMAINS,
     FIRST_NAMES,
     LAST_NAMES,
     LONG_TITLE,
-    NASTY_EMAILS,
+    MALFORMED_EMAILS,
     NASTY_NAMES,
     NASTY_PHONES,
+    ODD_EMAILS,
+    RECORD_TYPES,
     TITLES,
     Country,
 )
@@ -46,9 +51,17 @@ def populate(org: Org, contacts: int, seed: int, marker: str = "") -> None:
     maker = _Maker(org, random.Random(seed), marker)
     users = maker.users()
     accounts = maker.accounts(contacts // 4 + 1, users) if contacts else []
-    made = maker.contacts(contacts, users, accounts)
+    record_types = maker.record_types(users)
+    made = maker.contacts(contacts, users, accounts, record_types)
     leads = maker.leads(contacts // 10, users, accounts, made)
-    for object_, rows in (("User", users), ("Account", accounts), ("Contact", made), ("Lead", leads)):
+    loaded = {
+        "User": users,
+        "RecordType": record_types,
+        "Account": accounts,
+        "Contact": made,
+        "Lead": leads,
+    }
+    for object_, rows in loaded.items():
         org.load(object_, rows)
         org.deletions += [
             Deletion(object_, row["Id"], row["SystemModstamp"], hard=False)
@@ -113,7 +126,23 @@ class _Maker:
             )
         return rows
 
-    def contacts(self, number: int, users: list[Row], accounts: list[Row]) -> list[Row]:
+    def record_types(self, users: list[Row]) -> list[Row]:
+        return [
+            self._row(
+                "RecordType",
+                users,
+                Name=name,
+                DeveloperName=name.replace(" ", "_"),
+                SobjectType=object_,
+                IsActive=True,
+            )
+            for object_, name in RECORD_TYPES
+        ]
+
+    def contacts(
+        self, number: int, users: list[Row], accounts: list[Row], record_types: list[Row]
+    ) -> list[Row]:
+        kinds = [row["Id"] for row in record_types if row["SobjectType"] == "Contact"]
         rows: list[Row] = []
         for index, person in zip(range(number), self._people("Mailing"), strict=False):
             account = None if index % 11 == 5 else self._dice.choice(accounts)["Id"]
@@ -135,6 +164,7 @@ class _Maker:
                     HasOptedOutOfEmail=index % 12 == 3,
                     DoNotCall=index % 15 == 4,
                     IsDeleted=index % 33 == 30,
+                    RecordTypeId=None if index % 19 == 2 else kinds[index % 7 == 1],
                 )
             )
         return rows
@@ -190,14 +220,8 @@ class _Maker:
 
     def _email(self, index: int) -> str | None:
         local, domain = f"p{index}{self._marker.lower()}", self._dice.choice(DOMAINS)
-        # The addresses start later than the names, so that a small org has plain ones as well.
-        if index < len(NASTY_NAMES):
-            return f"{local}@{domain}"
-        shape = self._pick(index - len(NASTY_NAMES), NASTY_EMAILS)
-        if shape is None:
-            return None if index == len(NASTY_NAMES) else f"{local}@{domain}"
-        filled: str = shape.format(local=local, domain=domain, UPPER=local.upper(), DOMAIN=domain.upper())
-        return filled
+        shape = _email_shape(index)
+        return shape and shape.format(local=local, domain=domain, UPPER=local.upper(), DOMAIN=domain.upper())
 
     def _shared_email(self, rows: list[Row], index: int) -> str | None:
         """For some rows the address of an earlier one, as it is or in another case."""
@@ -247,6 +271,18 @@ class _Maker:
             "LastModifiedDate": stamp(modified),
             "SystemModstamp": stamp(moved),
         }
+
+
+def _email_shape(index: int) -> str | None:
+    """What becomes of the address of the person at `index`: each kind in its turn, at steps that never meet."""
+    malformed_step = 25 if index < 300 else 50
+    if index % malformed_step == 6:
+        return MALFORMED_EMAILS[index // malformed_step % len(MALFORMED_EMAILS)]
+    if index % 40 == 3:
+        return BLANK_EMAILS[index // 40 % len(BLANK_EMAILS)]
+    if index % 10 == 8:
+        return ODD_EMAILS[index // 10 % len(ODD_EMAILS)]
+    return "{local}@{domain}"
 
 
 def _company(index: int) -> str:

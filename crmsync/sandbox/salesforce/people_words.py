@@ -54,30 +54,38 @@ NASTY_NAMES: tuple[tuple[str | None, str], ...] = (
     ("\ufeffBom", "Zero\u200bWidth"),
 )  # fmt: skip
 
-# What becomes of an ordinary address "local@domain".
-NASTY_EMAILS: tuple[str | None, ...] = (
-    None,
-    "   ",
-    "\u00a0",
+# What becomes of an ordinary address "local@domain": none at all, no address, or one that is valid but odd.
+BLANK_EMAILS: tuple[str | None, ...] = (None, "   ", "\u00a0")
+MALFORMED_EMAILS = (
     "not-an-address",
     "@{domain}",
     "{local}@",
     "{local}@@{domain}",
     "{local}@{domain}, second.{local}@{domain}",
     "{local} at {domain}",
-    "{local}@localhost",
     "{local}..dots@{domain}",
+    "\u200b{local}@{domain}",
+    "mailto:{local}@{domain}",
+    "Someone <{local}@{domain}>",
+    "n/a",
+)
+ODD_EMAILS = (
+    "{local}@localhost",
     "{UPPER}@{DOMAIN}",
     "  {local}@{domain}  ",
     "\u00a0{local}@{domain}\u2003",
-    "\u200b{local}@{domain}",
     "{local}+tag@{domain}",
-    "mailto:{local}@{domain}",
-    "Someone <{local}@{domain}>",
     "{local}@b\u00fccher.example",
     "jos\u00e9.{local}@{domain}",
     "{local}@{domain}\n",
-    "n/a",
+)
+
+# Objects with the names of their record types.
+RECORD_TYPES = (
+    ("Account", "Business"),
+    ("Account", "Household"),
+    ("Contact", "Customer"),
+    ("Contact", "Supplier Staff"),
 )
 
 

@@ -60,6 +60,7 @@ EmailBouncedReason    string(255)   w   Email Bounced Reason
 EmailBouncedDate      datetime      w   Email Bounced Date
 IsEmailBounced        boolean       r   Is Email Bounced
 PhotoUrl              url(255)      s   Photo URL
+RecordTypeId          ->RecordType  w   Record Type ID
 Account_Rating__c     string(1300)  =Account.Rating Account Rating
 """
 _ACCOUNT = f"""
@@ -89,6 +90,7 @@ OwnerId               ->User        wrd Owner ID
 {_AUDIT}
 {_ACTIVITY}
 AccountSource         picklist(255) w   Account Source
+RecordTypeId          ->RecordType  w   Record Type ID
 """
 _LEAD = f"""
 Id                    id            rd  Lead ID
@@ -145,6 +147,15 @@ LocaleSidKey          picklist(40)  wr  Locale
 ManagerId             ->User        w   Manager ID
 {_AUDIT}
 """
+_RECORD_TYPE = f"""
+Id                    id            rd  Record Type ID
+Name                  string(80)    wrn Name
+DeveloperName         string(80)    wr  Record Type Name
+Description           string(255)   w   Description
+SobjectType           picklist(40)  wr  SObject Type Name
+IsActive              boolean       wrd Active
+{_AUDIT}
+"""
 _PICKLISTS = {
     "Salutation": ("Mr.", "Ms.", "Mrs.", "Dr.", "Prof.", "Mx."),
     "LeadSource": ("Web", "Phone Inquiry", "Partner Referral", "Purchased List", "Other"),
@@ -154,6 +165,7 @@ _PICKLISTS = {
     "Ownership": ("Public", "Private", "Subsidiary", "Other"),
     "Rating": ("Hot", "Warm", "Cold"),
     "Status": ("Open - Not Contacted", "Working - Contacted", "Closed - Converted", "Closed - Not Converted"),
+    "SobjectType": ("Account", "Contact"),
     "TimeZoneSidKey": ("America/Los_Angeles", "Europe/Paris", "Asia/Tokyo"),
     "LocaleSidKey": ("en_US", "fr_FR", "ja_JP"),
 }
@@ -270,5 +282,6 @@ ENTITIES: Mapping[str, Entity] = {
     "Account": _entity("Account", "Accounts", "001", _ACCOUNT),
     "Contact": _entity("Contact", "Contacts", "003", _CONTACT),
     "Lead": _entity("Lead", "Leads", "00Q", _LEAD),
+    "RecordType": _entity("RecordType", "Record Types", "012", _RECORD_TYPE, deletable=False),
     "User": _entity("User", "Users", "005", _USER, deletable=False),
 }

@@ -227,7 +227,8 @@ class SalesforceService:
             unchanged = False
         if unchanged:
             return Response(304, None, headers)
-        document = describe(entity, self.org.visible_fields(entity), base, self.base_url)
+        record_types = self.org.tables["RecordType"].rows.values()
+        document = describe(entity, self.org.visible_fields(entity), record_types, base, self.base_url)
         return Response(200, document, headers)
 
     def _row(self, base: str, entity: Entity, id_: str, fields: str | None) -> dict[str, Any]:
