@@ -7,18 +7,20 @@ again, and which say that the token has run out.
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import ipaddress
 import json
 import random
+import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import orjson
@@ -27,8 +29,9 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from crmsync import __version__
-from crmsync.errors import AuthError, ConfigError, Outage
+from crmsync.errors import AuthError, ConfigError, CrmsyncError, Outage
 
+T = TypeVar("T")
 USER_AGENT = f"crmsync/{__version__}"
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 130.0
@@ -88,7 +91,7 @@ def _lenient_json(body: bytes) -> Any:
     try:
         parsed = json.loads(body)
         return orjson.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -212,6 +215,7 @@ class Client:
         self._retry = retry or Retry()
         self._stopper = stopper or Stopper()
         self._not_before = 0.0
+        self._lock = threading.Lock()
         self._session = new_session(connections)
 
     def request(
@@ -229,7 +233,8 @@ class Client:
 
         Only a `repeatable` request (idempotent, or carrying its own idempotency key) is sent again: after
         no answer, a reply that may pass, or a 2xx whose JSON broke off. Raises NoAnswer when the last try
-        brought no reply, ConfigError on a redirect to another origin.
+        brought no reply, Outage when the service wants to be left alone for longer than LONGEST_WAIT,
+        ConfigError on a redirect to another origin.
         """
         url = urljoin(self.origin + "/", url)
         most = (attempts or self._retry.attempts) if repeatable else 1
@@ -258,25 +263,28 @@ class Client:
         return not self._stopper.event.is_set() and self._budget.take()
 
     def _wait_turn(self) -> None:
-        pause = self._not_before - time.monotonic()
-        if pause > 0:
-            self._stopper.sleep(min(pause, LONGEST_WAIT))
+        while (pause := self._not_before - time.monotonic()) > 0:
+            if pause > LONGEST_WAIT or self._stopper.event.is_set():
+                raise Outage(f"{self.service} asked to be left alone for another {pause:.0f} s")
+            self._stopper.sleep(pause)
 
     def _hold_back(self, reply: Reply) -> None:
         """Make every thread wait as long as the service asked of one."""
         if reply.retry_after:
-            self._not_before = max(self._not_before, time.monotonic() + reply.retry_after)
+            with self._lock:
+                self._not_before = max(self._not_before, time.monotonic() + reply.retry_after)
 
     def _once(
         self, method: str, url: str, what: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Reply:
         """One try, with one renewal of the token where it has run out."""
-        if self._auth is None:
+        auth = self._auth
+        if auth is None:
             return self._exchange(method, url, what, body, headers, None)
-        token = self._auth.token()
+        token = _logged_in(auth.token)
         reply = self._exchange(method, url, what, body, headers, token)
-        if self._token_expired(reply) and self._auth.renew(token):
-            reply = self._exchange(method, url, what, body, headers, self._auth.token())
+        if self._token_expired(reply) and _logged_in(lambda: auth.renew(token)):
+            reply = self._exchange(method, url, what, body, headers, _logged_in(auth.token))
         return reply
 
     def _exchange(
@@ -295,12 +303,21 @@ class Client:
                     f"{self.origin}; the token stays where it belongs",
                     hint="Set the service's URL to the address it redirects to.",
                 )
-            self.requests[what] += 1
+            with self._lock:
+                self.requests[what] += 1
             reply = fetch(self._session, method, url, body, headers, token, self.service)
             if reply.status not in (301, 302, 307, 308) or (reply.status < 307 and method != "GET"):
                 return reply
             url = urljoin(url, reply.headers.get("Location", ""))
         return reply
+
+
+def _logged_in(ask: Callable[[], T]) -> T:
+    """What a login gives. It has had its own retries: without an answer, it is not asked once more here."""
+    try:
+        return ask()
+    except NoAnswer as error:
+        raise Outage(error.message) from None
 
 
 def _broke_off(reply: Reply) -> bool:
@@ -330,7 +347,7 @@ def fetch(
     token: str | None,
     service: str,
 ) -> Reply:
-    """One exchange, the reply read whole within WHOLE_TIMEOUT. Raises NoAnswer."""
+    """One exchange, the reply read whole within WHOLE_TIMEOUT. Raises NoAnswer, or ConfigError."""
     try:
         response = session.request(
             method,
@@ -342,47 +359,75 @@ def fetch(
             allow_redirects=False,
             stream=True,
         )
-        watchdog = threading.Timer(WHOLE_TIMEOUT, response.raw.shutdown)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
+        with _cut_after(WHOLE_TIMEOUT, response):
             content = response.content
-        finally:
-            watchdog.cancel()
-    except requests.exceptions.SSLError as error:
-        raise ConfigError(
-            f"{service}: the TLS certificate of {origin_of(url)} was not accepted ({type(error).__name__})",
-            hint="Point REQUESTS_CA_BUNDLE at the certificate authority, or correct the URL.",
-        ) from None
     except requests.exceptions.InvalidURL:
         raise ConfigError(f"{service}: {origin_of(url)} is not a usable URL") from None
-    except (requests.exceptions.RequestException, OSError) as error:
-        raise NoAnswer(f"{service} at {origin_of(url)} gave no answer ({_cause(error)})") from None
+    except OSError as error:
+        raise failure(error, service, origin_of(url)) from None
+    except ValueError:
+        raise ConfigError(f"{service}: the token holds a character that no HTTP header can carry") from None
     return Reply(response.status_code, response.headers, content)
 
 
-def _cause(error: BaseException) -> str:
-    """The name of the innermost cause: short, and free of URLs with their query strings."""
-    while True:
-        inner = (
-            error.__cause__
-            or error.__context__
-            or next((arg for arg in error.args if isinstance(arg, BaseException)), None)
+@contextlib.contextmanager
+def _cut_after(seconds: float, response: requests.Response) -> Iterator[None]:
+    """Break the connection off once a reply has taken so long. Raises requests' ReadTimeout."""
+    late = threading.Event()
+
+    def cut() -> None:
+        late.set()
+        with contextlib.suppress(RuntimeError, ValueError, OSError):
+            response.raw.shutdown()
+
+    watchdog = threading.Timer(seconds, cut)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+    if late.is_set():
+        raise requests.exceptions.ReadTimeout
+
+
+def failure(error: OSError, service: str, origin: str) -> CrmsyncError:
+    """What a failed exchange means: a certificate to be put right, else no answer."""
+    if isinstance(_innermost(error), ssl.SSLCertVerificationError):
+        return ConfigError(
+            f"{service}: the TLS certificate of {origin} was not accepted",
+            hint="Point REQUESTS_CA_BUNDLE at the certificate authority, or correct the URL.",
         )
-        reason = getattr(error, "reason", None)
-        if isinstance(reason, BaseException):
-            inner = reason
+    if type(error) is OSError:
+        return ConfigError(f"{service}: {error}", hint="Correct REQUESTS_CA_BUNDLE.")
+    return NoAnswer(f"{service} at {origin} gave no answer ({_cause(error)})")
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost cause: short, and free of URLs with their query strings."""
+    inner = _innermost(error)
+    reason = getattr(inner, "reason", None)
+    return f"{type(inner).__name__}{f' {reason}' if isinstance(reason, str) else ''}"
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Where an error began: its cause, its context, or what libraries keep of it in `reason` and `args`."""
+    while True:
+        kept = (getattr(error, "reason", None), error.__cause__, error.__context__, *error.args)
+        inner = next((each for each in kept if isinstance(each, BaseException)), None)
         if inner is None:
-            return type(error).__name__
+            return error
         error = inner
 
 
 def origin_of(url: str) -> str:
-    """`https://host:port`, lower-cased, default ports left out."""
-    parts = urlsplit(url)
-    port = (
-        f":{parts.port}" if parts.port and parts.port != {"https": 443, "http": 80}.get(parts.scheme) else ""
-    )
+    """`https://host:port`, lower-cased, default ports left out. Raises ConfigError for what is no URL."""
+    try:
+        parts = urlsplit(url)
+        number = parts.port
+    except ValueError:
+        raise ConfigError("a URL with an unusable host or port") from None
+    port = f":{number}" if number and number != {"https": 443, "http": 80}.get(parts.scheme) else ""
     host = parts.hostname or ""
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 

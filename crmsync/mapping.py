@@ -34,6 +34,7 @@ class Record:
 
     `key` is the match key's value as text, `stamp` the cursor's value (UTC, `2024-05-01T10:11:12Z`, sorts as
     text), `values` the target fields, `body` the same as JSON with sorted keys, `digest` that of `body`.
+    A `tombstone` flags its row as deleted.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Record:
     values: dict[str, Any]
     body: bytes
     digest: bytes
+    tombstone: bool = False
 
 
 @dataclass(slots=True, frozen=True)

@@ -17,11 +17,12 @@ from crmsync import window as windows
 from crmsync.config.sync import Sync
 from crmsync.delivery import Counts, Courier, Delivery, Limits, Position, Tracker
 from crmsync.destinations.base import Destination
-from crmsync.errors import Interrupted, NoWatermark, StateError, Unconfirmed
+from crmsync.errors import BrakeError, Interrupted, NoWatermark, StateError, Unconfirmed
 from crmsync.http import Stopper
 from crmsync.mapping import Mapper, Skip, fingerprint
+from crmsync.parents import seen_in
 from crmsync.prefetch import prefetched
-from crmsync.sources.base import Source, Stream
+from crmsync.sources.base import Link, Source, Stream
 from crmsync.state import overlap as overlaps
 from crmsync.state.checkpoint import DONE, Checkpoint, Progress, State, new_state, stamp
 from crmsync.state.ledger import Ledger
@@ -29,6 +30,8 @@ from crmsync.state.lock import Lock
 from crmsync.state.outbox import Outbox
 from crmsync.state.rejects import Rejects
 from crmsync.state.store import Store
+from crmsync.tombstones import allowed as allowed_tombstones
+from crmsync.tombstones import tombstone
 from crmsync.window import Plan, Range
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ class Settings:
     settle: timedelta = timedelta(seconds=5)
     job_deadline: timedelta = timedelta(minutes=30)
     grace: float = 20.0
+    allow_deletes: bool = False
     default_region: str | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -61,6 +65,7 @@ class Report:
     new_rejects: int = 0
     open_rejects: int = 0
     abandoned: int = 0
+    tombstones: int = 0
     notes: list[str] = field(default_factory=list)
 
     def note(self, sentence: str) -> None:
@@ -140,6 +145,7 @@ class Pull:
         self._rejects = Rejects(self._store, self._sync.name, self._run_id)
         self._tracker = Tracker()
         self._mapper: Mapper | None = None
+        self._links: tuple[Link, ...] = ()
         self._current: Plan | None = None
         outbox = Outbox(self._store, self._sync.name)
         courier = Courier(
@@ -159,6 +165,7 @@ class Pull:
             self.report.counts,
             limits=self._settings.limits,
             begin=self._begin_sending,
+            takes_back_flags=self._sync.deletes == "flag",
         )
 
     def _loaded(self) -> State:
@@ -207,20 +214,30 @@ class Pull:
         self.report.resumed = self.report.resumed or plan.resumed
         self.report.window = (stamp(plan.window.start) if plan.window.start else None, stamp(plan.window.end))
         positions = dict(self._state.progress.positions) if self._state.progress and plan.moves else {}
-        for stream in self._source.streams(plan.window, mapper.columns, self._asked.limit):
+        if plan.reads_everything and not plan.resumed:
+            self._ledger.begin_full()
+            if self._state.watermark is None:
+                self._ledger.declare_complete()
+        for stream in self._source.streams(plan.window, mapper.columns, self._ledger, self._asked.limit):
             at = positions.get(stream.name)
             if at != DONE:
                 self._read_stream(stream, windows.resume_at(at, plan.window, self._settings.overlap))
         self._delivery.drain()
         self._redeliver()
+        if self._sync.deletes == "flag" and self._asked.limit is None:
+            self._flag_deletions(plan)
         self._checkpoint()
         self._close_window(plan)
         self._current = None
 
     def _read_stream(self, stream: Stream, start: datetime | None) -> None:
         assert self._mapper is not None
+        assert self._current is not None
         for page in prefetched(stream.pages(start), self._delivery.idle):
             place = Position(stream.name, page.position) if page.position else None
+            self._ledger.note_parents(
+                seen_in(page.rows, self._links), everything=self._current.reads_everything
+            )
             self._delivery.add([self._mapper.map(row) for row in page.rows], place)
             self._checkpoint()
             self._watch(self.report.counts)
@@ -232,6 +249,7 @@ class Pull:
         if self._mapper is None:
             shape = self._source.shape()
             spelled = self._sync.spelled(shape.paths)
+            self._links = shape.links
             self._mapper = Mapper(
                 spelled,
                 types=shape.types,
@@ -247,6 +265,28 @@ class Pull:
                 f"`crmsync pull {self._sync.name} --full --changed` has run"
             )
         return self._mapper
+
+    def _flag_deletions(self, plan: Plan) -> None:
+        """Send a tombstone for every delivered row that is gone. The winner of a merge is written first."""
+        found = self._source.deletions(plan.window, self._ledger.delivered)
+        for warning in found.warnings:
+            self.report.note(warning)
+        allowed = allowed_tombstones(len(self._ledger))
+        if len(found.rows) > allowed and not self._settings.allow_deletes:
+            raise BrakeError(
+                f"{len(found.rows):,} delivered rows are gone, more than the {allowed:,} that one run flags unasked",
+                hint=f"If that is right: `crmsync pull {self._sync.name} --allow-deletes`, once.",
+            )
+        winners = list(dict.fromkeys(d.merged_into for d in found.rows if d.merged_into))
+        if winners:
+            self._deliver_again(winners)
+        entries = self._ledger.lookup([deletion.id for deletion in found.rows])
+        self._delivery.add(
+            [tombstone(self._sync, d.id, entries[d.id].key, d.stamp, d.merged_into) for d in found.rows],
+            None,
+        )
+        self.report.tombstones += len(found.rows)
+        self._delivery.drain()
 
     def _redeliver(self) -> None:
         """Read and send again the rows whose batches were given up (law 7)."""
@@ -299,6 +339,9 @@ class Pull:
             self._state.watermark = max(self._state.watermark or "", stamp(end))
             self._state.covered = max(self._state.covered or "", stamp(covered))
             self._state.progress = None
+            self._ledger.settle_parents()
+            if plan.reads_everything:
+                self._ledger.declare_complete()
             if plan.window.start is None or not self._state.settled_fingerprint:
                 self._state.settled_fingerprint = self._state.fingerprint
             if self._delivery.has_sent:

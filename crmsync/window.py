@@ -27,7 +27,7 @@ class Range:
 
     @property
     def is_given(self) -> bool:
-        return bool(self.since or self.until or self.full or self.limit is not None)
+        return self.full or any(bound is not None for bound in (self.since, self.until, self.limit))
 
     def bounds(self, now: datetime) -> tuple[datetime | None, datetime | None]:
         """`since` and `until` as instants, "so long ago" being told by the source's clock."""
@@ -55,6 +55,10 @@ class Plan:
     write_all: bool = False
     stays_because: str | None = None
 
+    @property
+    def reads_everything(self) -> bool:
+        return self.moves and self.window.start is None
+
 
 def plan(asked: Range, state: State, now: datetime, *, overlap: timedelta, settle: timedelta) -> Plan:
     """Choose the window. `now` is the source's clock.
@@ -68,7 +72,7 @@ def plan(asked: Range, state: State, now: datetime, *, overlap: timedelta, settl
             if state.progress
             else Plan(_next_window(state, overlap, end), moves=True)
         )
-    if asked.full and not asked.until and not asked.limit and _same_full(state.progress, asked):
+    if asked.full and asked.until is None and asked.limit is None and _same_full(state.progress, asked):
         return _resumed(state.progress)
     since, until = asked.bounds(now)
     end = min(end, until) if until else end
@@ -142,7 +146,7 @@ def _obstacle(asked: Range, state: State, start: datetime | None) -> str | None:
         return "an interrupted window that begins earlier is still open (`crmsync pull` finishes it)"
     if state.watermark is None:
         return None
-    if asked.until:
+    if asked.until is not None:
         return "--until leaves the time after it unread"
     if not _reaches(start, moment(state.watermark)):
         return "the time between the watermark and --since is unread"

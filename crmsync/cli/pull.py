@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,6 +51,10 @@ Examples:
     "--changed", is_flag=True, help="With --since or --full: leave out what is known to be delivered."
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="A trial: only the first N changes.")
+@click.option(
+    "--refresh-formulas", is_flag=True, help="Read everything, write what differs: for formula fields."
+)
+@click.option("--allow-deletes", is_flag=True, help="Flag as many deletions as there are, this once.")
 @click.option("--dry-run", is_flag=True, help="Do everything but write.")
 @click.option(
     "--wait", type=DURATION, default=None, metavar="TIME", help="Wait so long for another run to end."
@@ -63,6 +68,8 @@ def command(
     full: bool,
     changed: bool,
     limit: int | None,
+    refresh_formulas: bool,
+    allow_deletes: bool,
     dry_run: bool,
     wait: timedelta | None,
     as_json: bool,
@@ -77,45 +84,46 @@ def command(
         raise click.UsageError("--full already reads from the beginning; leave out --since.")
     if changed and not (full or since):
         raise click.UsageError("--changed goes with --since or --full.")
-    asked = Range(since, until, full, changed, limit)
-    run_id = new_run_id()
-    logs.set_run_id(run_id)
+    asked = Range(since, until, full or refresh_formulas, changed or refresh_formulas, limit)
+    job = Job(asked, dry_run, allow_deletes, wait, new_run_id(), Stopper())
+    logs.set_run_id(job.run_id)
     config = configure(config_path, verbosity)
     syncs = chosen_syncs(config, names)
-    stopper = Stopper()
-    with stopping(stopper, lambda: log.warning("stopping: waiting for what is in flight")):
-        results = [
-            _one(config, sync, asked, dry_run, wait, run_id, stopper)
-            for sync in syncs
-            if stopper.signum is None
-        ]
+    with stopping(job.stopper, lambda: log.warning("stopping: waiting for what is in flight")):
+        results = [_one(config, sync, job) for sync in syncs if job.stopper.signum is None]
     code = worst([result["exit_code"] for result in results])
     if as_json:
-        click.echo(_json({"run_id": run_id, "exit_code": code, **_paths(config), "syncs": results}))
+        click.echo(_json({"run_id": job.run_id, "exit_code": code, **_paths(config), "syncs": results}))
     elif sys.stdout.isatty() or verbosity > 0:
         for result in results:
             click.echo(shown(_sentence(result)))
     return code
 
 
-def _one(
-    config: Config,
-    sync: Sync,
-    asked: Range,
-    dry_run: bool,
-    wait: timedelta | None,
-    run_id: str,
-    stopper: Stopper,
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the command line asked of every sync."""
+
+    asked: Range
+    dry_run: bool
+    allow_deletes: bool
+    wait: timedelta | None
+    run_id: str
+    stopper: Stopper
+
+
+def _one(config: Config, sync: Sync, job: Job) -> dict[str, Any]:
     """Run one sync and tell what came of it; an error becomes its exit code."""
     started = datetime.now(UTC)
     clock = time.monotonic()
     error: CrmsyncError | None = None
     pull: Pull | None = None
-    with Workplace(config, sync, run_id=run_id, stopper=stopper, dry_run=dry_run, wait=wait) as place:
+    with Workplace(
+        config, sync, run_id=job.run_id, stopper=job.stopper, dry_run=job.dry_run, wait=job.wait
+    ) as place:
         try:
             with StatusLine(sys.stderr, sync.name) as line:
-                pull = place.pull(asked, line.show)
+                pull = place.pull(job.asked, line.show, allow_deletes=job.allow_deletes)
                 pull.run()
             place.keep_catalog()
         except CrmsyncError as stopped:
@@ -123,15 +131,15 @@ def _one(
         report = pull.report if pull else Report()
         result = {
             "sync": sync.name,
-            "run_id": run_id,
-            "dry_run": dry_run,
+            "run_id": job.run_id,
+            "dry_run": job.dry_run,
             **outcome(report, config, error),
             "started_at": started.isoformat(timespec="seconds"),
             "duration_seconds": round(time.monotonic() - clock, 3),
             "requests": place.requests(),
             "quota": place.quota(),
         }
-        if not dry_run and not isinstance(error, LockHeld):
+        if not job.dry_run and not isinstance(error, LockHeld):
             with contextlib.suppress(CrmsyncError):
                 History(place.store, sync.name).add(result)
     tell_about(sync, report, error)
@@ -161,6 +169,7 @@ def outcome(report: Report, config: Config, error: CrmsyncError | None) -> dict[
         "new_rejects": report.new_rejects,
         "open_rejects": report.open_rejects,
         "abandoned": report.abandoned,
+        "tombstones": report.tombstones,
         "window": {"start": report.window[0], "end": report.window[1]} if report.window else None,
         "resumed": report.resumed,
         "watermark": report.watermark,

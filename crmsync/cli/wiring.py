@@ -81,7 +81,13 @@ class Workplace:
             self._destination = factory(self.config, self.sync, stopper=self._stopper)
         return self._destination
 
-    def pull(self, asked: Range, watch: Callable[[Counts], None] = lambda _counts: None) -> Pull:
+    def pull(
+        self,
+        asked: Range,
+        watch: Callable[[Counts], None] = lambda _counts: None,
+        *,
+        allow_deletes: bool = False,
+    ) -> Pull:
         """A run, ready to go."""
         store = DryStore(self.store) if self._dry_run else self.store
         return Pull(
@@ -91,7 +97,7 @@ class Workplace:
             store,
             self.lock(),
             asked,
-            settings_of(self.config),
+            settings_of(self.config, allow_deletes=allow_deletes),
             run_id=self._run_id,
             stopper=self._stopper,
             watch=watch,
@@ -143,8 +149,9 @@ def plug_in(group: str, name: str) -> Any:
     return found[name].load()
 
 
-def settings_of(config: Config) -> Settings:
+def settings_of(config: Config, *, allow_deletes: bool = False) -> Settings:
     return Settings(
+        allow_deletes=allow_deletes,
         overlap=config.overlap,
         settle=config.settle,
         job_deadline=config.job_deadline,

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from crmsync.delivery.narrowing import Verdict, narrow
+from crmsync.delivery.pulse import Pulse
 from crmsync.destinations.base import Destination, Lost, Outcome, Reason, Refused, Settled, Unproven, Working
-from crmsync.errors import Outage, Unconfirmed
+from crmsync.errors import Unconfirmed
 from crmsync.http import Stopper
 from crmsync.state.outbox import ABANDONED, Outbox, Parcel
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 FIRST_POLL = 0.25
 LONGEST_POLL = 10.0
+JOB_LIFETIME = 24 * 3600.0
+"""Seconds after which an unfinished job is given up (law 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Courier:
         self._confirm = confirm
         self._lock = threading.Lock()
         self._successes = 0
+        self._closed = False
         self._typical_job = FIRST_POLL
 
     def carry(self, parcel: Parcel) -> Result:
@@ -105,7 +109,13 @@ class Courier:
         self._learn(time.monotonic() - waiting.since)
         return self._conclude(waiting.parcel, outcome, self._successes)
 
+    def close(self) -> None:
+        """Send nothing any more: the run is over, and soon its lock."""
+        self._closed = True
+
     def _submit(self, parcel: Parcel, *, patient: bool = True) -> Outcome:
+        if self._closed:
+            raise Unconfirmed("the run ended before a batch was sent; it stays in the outbox")
         self._confirm()
         return self._destination.submit(parcel.body, parcel.key, len(parcel), patient=patient)
 
@@ -122,6 +132,8 @@ class Courier:
                 if parcel.job_id is None:
                     self._outbox.note_job(parcel, job_id)
                     parcel = parcel.with_job(job_id)
+                if time.time() - parcel.made_at > JOB_LIFETIME:
+                    return Abandoned(parcel, f"its job {job_id} is still {state or 'unfinished'} after a day")
                 started = time.monotonic() if since is None else since
                 first = max(FIRST_POLL, 0.9 * self._typical_job)
                 return Waiting(parcel, job_id, state, started, time.monotonic() + first, FIRST_POLL)
@@ -148,38 +160,38 @@ class Courier:
     def _narrowed(self, parcel: Parcel, refusal: Settled | Refused, before: int) -> Delivered:
         """Find the records that are at fault, and deliver the others.
 
-        Raises Outage where the status may pass and nothing at all has succeeded since (law 8).
+        Raises Outage where the status may pass and nothing at all succeeds any more (law 8).
         """
-        log.info("a batch of %d was refused (%s); narrowing", len(parcel), _reason(refusal).code)
+        log.info("a batch of %d was refused (%s); narrowing", len(parcel), refusal.reason.code)
         records = self._destination.unframe(parcel.body)
-        passing = isinstance(refusal, Refused) and refusal.kind == "passing"
 
-        def judge(indices: list[int], patient: bool) -> Verdict:
+        def send(indices: list[int], patient: bool) -> Verdict:
             if self._stopper.event.is_set():
                 raise Unconfirmed("stopped while looking for the records at fault in a refused batch")
             piece = parcel.part(indices, self._destination.frame([records[i] for i in indices]))
             self._outbox.add(piece)
-            outcome = self._end_of(piece, self._submit(piece, patient=patient or not passing))
-            self._outbox.remove(piece)
-            self._count_success(isinstance(outcome, Settled) and len(outcome.refused) < len(indices))
+            outcome = self._end_of(piece, self._submit(piece, patient=patient or not _may_pass(refusal)))
+            if isinstance(outcome, Settled):
+                self._count_success(len(outcome.refused) + outcome.unplaced < len(indices))
             return outcome
 
-        refused = narrow(len(parcel), refusal, judge)
-        if passing and refused and self._successes == before:
-            raise Outage(
-                f"Experiture answers every batch with HTTP {_reason(refusal).status}",
-                hint="Nothing is lost: the next run sends the same batches again.",
-            )
+        passing = refusal.reason if _may_pass(refusal) else None
+        pulse = Pulse(len(parcel), send, lambda: self._successes, before, passing)
+        refused = narrow(len(parcel), refusal, pulse.judge)
+        if refused:
+            pulse.make_sure()
         return Delivered(parcel, refused)
 
     def _end_of(self, piece: Parcel, outcome: Outcome) -> Verdict:
-        """Wait for the end of a part. Raises Unconfirmed where there is none to be had."""
+        """Wait for the end of a part and take it out of the outbox. Raises Unconfirmed where it has none."""
         result = outcome
         while not isinstance(result, Settled | Refused):
             step = self._conclude(piece, result, self._successes)
             if not isinstance(step, Waiting):
-                raise Unconfirmed(f"part of a refused batch is unaccounted for ({step})")
-            result = self._polled(step)
+                why = step.why if isinstance(step, Abandoned) else "no end"
+                raise Unconfirmed(f"part of a refused batch is unaccounted for: {why}")
+            piece, result = step.parcel, self._polled(step)
+        self._outbox.remove(piece)
         return result
 
     def _polled(self, waiting: Waiting) -> Outcome:
@@ -206,5 +218,5 @@ def _age(parcel: Parcel) -> float:
     return time.monotonic() - max(0.0, time.time() - parcel.made_at)
 
 
-def _reason(refusal: Settled | Refused) -> Reason:
-    return refusal.reason
+def _may_pass(verdict: Verdict) -> bool:
+    return isinstance(verdict, Refused) and verdict.kind == "passing"

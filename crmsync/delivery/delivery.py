@@ -27,6 +27,7 @@ from crmsync.mapping import Record, Reject, Skip
 from crmsync.state.ledger import Entry, Ledger
 from crmsync.state.outbox import Outbox, Parcel
 from crmsync.state.rejects import Rejects
+from crmsync.tombstones import revived
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ class _Flight:
 class Delivery:
     """Delivers the records of one run of one sync.
 
-    `begin` is called once, before the first parcel leaves. `write_all` sends also what the ledger knows.
+    `begin` is called once, before the first parcel leaves. `write_all` sends also what the ledger knows;
+    `takes_back_flags` clears the tombstone fields of a row that is back.
     `abandoned` collects the Ids whose fate cannot be learned: they have to be read and added again.
     """
 
@@ -72,6 +74,7 @@ class Delivery:
         limits: Limits,
         begin: Callable[[], None],
         write_all: bool = False,
+        takes_back_flags: bool = False,
     ) -> None:
         self._courier = courier
         self._destination = destination
@@ -83,11 +86,13 @@ class Delivery:
         self._limits = limits
         self._begin: Callable[[], None] | None = begin
         self.write_all = write_all
+        self.takes_back_flags = takes_back_flags
         self.abandoned: list[str] = []
         self._lost: list[_Flight] = []
         self._batch = Batch()
         self._flights: dict[str, _Flight] = {}
         self._keys: dict[str, tuple[str, bytes]] = {}
+        self._landed: set[str] = set()
         self._waiting: list[tuple[float, int, Waiting]] = []
         self._ticket = itertools.count()
         self._events: queue.SimpleQueue[tuple[str, Result | BaseException]] = queue.SimpleQueue()
@@ -101,6 +106,8 @@ class Delivery:
         log.info("%d batches of an interrupted run are brought to their end first", len(parcels))
         self._start()
         for parcel in parcels:
+            for key in parcel.keys:
+                self._await_key(key)
             self._make_room()
             self._launch(_Flight(parcel, replay=True), self._courier.resume)
         self.drain()
@@ -108,6 +115,7 @@ class Delivery:
     def add(self, outcomes: Sequence[Outcome], position: Position | None) -> None:
         """Take in one page: settle what needs no sending, batch the rest. Blocks while enough is in flight."""
         page = self._tracker.open(len(outcomes), position)
+        self._landed.clear()
         self._counts.read += len(outcomes)
         records = [outcome for outcome in outcomes if isinstance(outcome, Record)]
         known = self._ledger.lookup([record.id for record in records])
@@ -151,6 +159,7 @@ class Delivery:
                 log.debug("while stopping: %s", type(error).__name__)
 
     def close(self) -> None:
+        self._courier.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def idle(self, seconds: float) -> None:
@@ -163,14 +172,17 @@ class Delivery:
             if self._keys[record.key] == (record.id, record.digest):
                 return self._settle_unsent(slot, "unchanged")
             self._await_key(record.key)
+        if record.id in self._landed or record.key in self._landed:
             entry = self._ledger.lookup([record.id]).get(record.id)
             holder = self._ledger.holders([record.key]).get(record.key) if record.key != record.id else None
         if holder and holder[1] != record.id and holder > (record.stamp, record.id):
             return self._settle_unsent(slot, "shared_key")
         if entry and self._is_current(entry, record):
             return self._settle_unsent(slot, "unchanged")
-        if entry and entry.stamp > record.stamp and entry.digest is not None and not self._overrules(entry):
+        if entry and self._is_older(entry, record):
             return self._settle_unsent(slot, "superseded")
+        if self.takes_back_flags and not record.tombstone and self._may_be_flagged(entry):
+            slot = Slot(revived(record), slot.page)
         outside = self._batch.put(slot)
         if outside is not None:
             same_row = outside.record.id == record.id
@@ -183,9 +195,18 @@ class Delivery:
         """Whether the destination is known to hold just this record, and the run may rely on it."""
         return entry.digest == record.digest and entry.key == record.key and not self._overrules(entry)
 
+    def _is_older(self, entry: Entry, record: Record) -> bool:
+        """Whether a later version of the row than this one is known to be there."""
+        between_versions = not (record.tombstone or entry.deleted) and entry.digest is not None
+        return between_versions and entry.stamp > record.stamp and not self._overrules(entry)
+
+    def _may_be_flagged(self, entry: Entry | None) -> bool:
+        """Whether the destination may hold this row as deleted. With a ledger lost on the way, nobody knows."""
+        return entry.deleted if entry else not self._ledger.is_complete
+
     def _overrules(self, entry: Entry) -> bool:
         """Whether the run was asked to write over what was proved before it."""
-        return self.write_all and entry.generation != self._ledger.generation
+        return self.write_all and not (self.has_sent and entry.generation == self._ledger.generation)
 
     def _leave_out(self, outcome: Skip | Reject, page: int) -> None:
         if isinstance(outcome, Skip):
@@ -226,7 +247,9 @@ class Delivery:
         records = batch.records()
         self._ledger.forget([record.id for record in records])
         entries = [(record.id, record.key, record.stamp, record.digest) for record in records]
-        parcel = Parcel.of(entries, self._destination.frame([record.body for record in records]))
+        tombstones = [record.id for record in records if record.tombstone]
+        body = self._destination.frame([record.body for record in records])
+        parcel = Parcel.of(entries, body, tombstones)
         self._counts.batches += 1
         self._launch(_Flight(parcel, batch.pages()), self._courier.carry)
 
@@ -295,7 +318,8 @@ class Delivery:
         parcel = flight.parcel
         entries = list(zip(parcel.ids, parcel.keys, parcel.stamps, parcel.digests, strict=True))
         proved = [entry for index, entry in enumerate(entries) if index not in refused]
-        self._ledger.remember(proved)
+        self._ledger.remember(proved, set(parcel.tombstones))
+        self._landed.update(parcel.ids, parcel.keys)
         for entry in proved:
             self._rejects.resolve(entry[0], "delivered")
         if refused:

@@ -61,7 +61,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         text = f"{at} {record.levelname.lower()}: {record.getMessage()}"
-        return "\n".join(printable(self._redact(line)) for line in (text + _trace(record)).split("\n"))
+        return printable(self._redact(text + _trace(record)))
 
 
 class JsonFormatter(logging.Formatter):
@@ -76,12 +76,12 @@ class JsonFormatter(logging.Formatter):
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "msg": self._redact(record.getMessage()),
+            "msg": printable(self._redact(record.getMessage())),
             "run_id": _run_id,
         }
         trace = _trace(record)
         if trace:
-            line["trace"] = self._redact(trace.strip())
+            line["trace"] = printable(self._redact(trace.strip()))
         return orjson.dumps(line).decode()
 
 

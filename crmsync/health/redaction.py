@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
 
 MASK = "********"
+_ATOM = r"""[^\s@<>"'(),:;=\[\]]"""
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=!-]{6,}"), r"\1 " + MASK),
@@ -19,18 +22,25 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         r"\1" + MASK,
     ),
     (re.compile(r"(?i)\b(https?://)[^\s/@]+@"), r"\1" + MASK + "@"),
-    (re.compile(r"(?i)([?&]X-Amz-[A-Za-z-]+=)[^&\s\"']+"), r"\1" + MASK),
-    (re.compile(r"[^\s@<>\"'(),:;=\[\]]+@[^\s@<>\"'(),:;=\[\]]+\.[^\s@<>\"'(),:;=\[\]]+"), "[e-mail]"),
-    (re.compile(r"(?<![\w.:/-])\+\d[\d ().-]{6,}\d(?![\w-])"), "[phone]"),
+    (re.compile(r"(?i)([?&](?:X-(?:Amz|Goog)-[A-Za-z-]+|sig)=)[^&\s\"']+"), r"\1" + MASK),
+    (
+        re.compile(rf"(?<!{_ATOM})(?:{_ATOM}|(?<=\w)'(?=\w))+(?:@|%40){_ATOM}+\.{_ATOM}+"),
+        "[e-mail]",
+    ),
+    (re.compile(r"(?<![\w+/])(?:\+|%2B)[ (]?\d(?:[ ().\-/]{0,3}\d){6,}"), "[phone]"),
+    (re.compile(r"(?<![\w.+-])(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])"), "[phone]"),
 )
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
 
 
 class Redactor:
     """Masks known secrets by their value, and what looks like a secret, an e-mail or a phone number."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = sorted({s for s in secrets if len(s) >= 6}, key=len, reverse=True)
+        spelled = {spelling for secret in secrets for spelling in _spellings(secret)}
+        self._secrets = sorted((s for s in spelled if len(s) >= 6), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         for secret in self._secrets:
@@ -38,6 +48,11 @@ class Redactor:
         for pattern, mask in _PATTERNS:
             text = pattern.sub(mask, text)
         return text
+
+
+def _spellings(secret: str) -> set[str]:
+    """A secret as it is, and as it stands in a URL, a form, JSON or a Python literal."""
+    return {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
 
 
 def printable(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,6 +45,45 @@ class Stream(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A parent object that mapped paths go through.
+
+    `chain` leads to it (`Account`, `Account.Owner`), `key` to its Id (`AccountId`, `Account.OwnerId`);
+    `fields` are the mapped fields of `object`, in its own spelling.
+    """
+
+    chain: str
+    key: str
+    object: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A row that is gone, since `stamp`; `merged_into` is the Id that lives on in its place, if there is one."""
+
+    id: str
+    stamp: str
+    merged_into: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deletions:
+    """The deletions of a window, oldest first, and what may be missing among them, in sentences."""
+
+    rows: list[Deletion]
+    warnings: list[str]
+
+
+class Memory(Protocol):
+    """What is known to be delivered, as far as a stream needs it to leave out what is."""
+
+    def changed_parents(self, chain: str, values: Mapping[str, bytes]) -> set[str]:
+        """Of these parents (Id → digest of the mapped values) those whose children may show other values."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """How the source describes the sync's object: what the mapping needs to know before the first row."""
 
@@ -53,6 +92,8 @@ class Shape:
     types: Mapping[str, str]
     """The type of each path, in the source's words, keyed by its own spelling."""
     cursor: str
+    links: tuple[Link, ...] = ()
+    """The parents that can be followed, each to be selected by its `key`."""
     advice: tuple[str, ...] = ()
     """What about the mapping deserves a second look: fields whose changes the cursor does not show."""
 
@@ -75,8 +116,14 @@ class Source(Protocol):
         """Describe the object. Raises ConfigError for mapped fields that are not there."""
         ...
 
-    def streams(self, window: Window, columns: Iterable[str], limit: int | None = None) -> list[Stream]:
+    def streams(
+        self, window: Window, columns: Iterable[str], memory: Memory, limit: int | None = None
+    ) -> list[Stream]:
         """The streams of one window, in the order in which they have to be read."""
+        ...
+
+    def deletions(self, window: Window, delivered: Callable[[Sequence[str]], set[str]]) -> Deletions:
+        """The rows gone in a window, of those that `delivered` says were delivered and not flagged yet."""
         ...
 
     def latest_covered(self, window: Window) -> datetime | None:

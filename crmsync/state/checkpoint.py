@@ -92,7 +92,7 @@ class Checkpoint:
             )
         try:
             state = _parse(body)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise StateError(f"{where} is damaged", hint=way_out) from None
         if state.sync != self._sync:
             raise StateError(
@@ -117,13 +117,15 @@ def _parse(body: dict[str, Any]) -> State:
             **{k: progress[k] for k in Progress.__dataclass_fields__ if k in progress}
         )
     state = State(**known)
-    stamps = [state.watermark, state.covered]
+    optional = [state.watermark, state.covered]
+    stamps = []
     if state.progress:
-        stamps += [state.progress.start, state.progress.end]
-        stamps += [p for p in state.progress.positions.values() if p != DONE]
-    for value in stamps:
-        if value is not None:
-            moment(value)
+        optional.append(state.progress.start)
+        stamps += [state.progress.end, *(p for p in state.progress.positions.values() if p != DONE)]
+    for value in [*stamps, *(text for text in optional if text is not None)]:
+        moment(value)
+    if not all(isinstance(known[name], str) for name in known if State.__annotations__[name] == "str"):
+        raise TypeError("a text is expected")
     return state
 
 

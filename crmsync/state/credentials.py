@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import orjson
 
 from crmsync.errors import StateError
-from crmsync.state.store import Store
+from crmsync.state.store import Store, explained
 
 
 class CredentialVault:
@@ -47,7 +47,11 @@ class CredentialVault:
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold this machine's lock on the connection."""
-        descriptor = os.open(self._store.local(f"{self._name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        path = self._store.local(f"{self._name}.lock")
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise explained(error, str(path)) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

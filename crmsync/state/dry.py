@@ -35,8 +35,9 @@ class DryStore:
         self._documents[name] = self.read_log(name) + data
 
     def read_log(self, name: str) -> bytes:
-        kept = self._documents.get(name)
-        return kept if kept is not None else self._real.read_log(name)
+        if name in self._documents:
+            return self._documents[name] or b""
+        return self._real.read_log(name)
 
     def replace_log(self, name: str, data: bytes) -> None:
         self._documents[name] = data

@@ -28,7 +28,7 @@ class History:
             self._store.replace_log(self._name, b"".join(lines[-KEEP_LINES:]))
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every readable line; one that a crash cut short is left out."""
+        """Every readable line."""
         found = []
         for line in self._store.read_log(self._name).splitlines():
             try:

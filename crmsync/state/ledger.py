@@ -6,13 +6,15 @@ remembered after terminal proof, so what stands here is what the destination hol
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from crmsync.errors import StateError
+from crmsync.errors import CrmsyncError, StateError, TryAgain
 
 FORMAT = "1"
 _CHUNK = 500
@@ -23,12 +25,14 @@ class Entry:
     """One Id: the match key it was written under, the stamp of the row, the digest of the record.
 
     `digest` is None between the sending of a record and its proof. `generation` is the run that proved it.
+    `deleted`: what was delivered last is a tombstone.
     """
 
     key: str
     stamp: str
     digest: bytes | None
     generation: str
+    deleted: bool = False
 
 
 class Ledger:
@@ -46,10 +50,7 @@ class Ledger:
                 raise StateError(f"{path} has an unknown format", hint="Update crmsync, or move it away.")
             self._set_meta("format", FORMAT)
         except sqlite3.DatabaseError as error:
-            raise StateError(
-                f"the ledger {path} cannot be used ({error})",
-                hint="Move it away: a new one is begun, and what it knew is sent once more.",
-            ) from None
+            raise _unusable(path, error) from None
 
     @property
     def generation(self) -> str:
@@ -60,7 +61,7 @@ class Ledger:
 
         A ledger may be one generation ahead: then the run that began it sent nothing yet.
         """
-        return generation in (self._meta("generation"), self._meta("parent_generation"))
+        return bool(generation) and generation in (self._meta("generation"), self._meta("parent_generation"))
 
     def begin_generation(self, parent: str) -> str:
         """Name a new generation durably, before anything is sent in it; give its name."""
@@ -74,6 +75,8 @@ class Ledger:
         """Empty it, in the name of a state's generation."""
         with self._durably():
             self._db.execute("DELETE FROM entries")
+            self._db.execute("DELETE FROM parents")
+            self._set_meta("complete", "")
             self._set_meta("generation", generation)
             self._set_meta("parent_generation", "")
 
@@ -87,9 +90,9 @@ class Ledger:
         """What is known of these Ids."""
         found: dict[str, Entry] = {}
         for chunk in _chunks(ids):
-            query = f"SELECT id, key, stamp, digest, generation FROM entries WHERE id IN ({_marks(chunk)})"  # noqa: S608 - marks only
+            query = f"SELECT id, key, stamp, digest, generation, deleted FROM entries WHERE id IN ({_marks(chunk)})"  # noqa: S608 - marks only
             for row in self._db.execute(query, chunk):
-                found[row[0]] = Entry(row[1], row[2], row[3], row[4])
+                found[row[0]] = Entry(row[1], row[2], row[3], row[4], bool(row[5]))
         return found
 
     def holders(self, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -106,30 +109,94 @@ class Ledger:
         with self._durably():
             self._db.executemany("UPDATE entries SET digest = NULL WHERE id = ?", ((i,) for i in ids))
 
-    def remember(self, entries: Iterable[tuple[str, str, str, bytes]]) -> None:
+    def remember(
+        self, entries: Iterable[tuple[str, str, str, bytes]], tombstones: Container[str] = ()
+    ) -> None:
         """Keep what was proved, as (Id, match key, stamp, digest), under the present generation.
 
         Another Id's entry under the same key is forgotten: its values are no longer what stands there.
         """
         generation = self.generation
-        rows = [(*entry, generation) for entry in entries]
+        rows = [(*entry, generation, entry[0] in tombstones) for entry in entries]
         with self._transaction():
             self._db.executemany(
                 "UPDATE entries SET digest = NULL WHERE key = ?2 AND id <> ?1 AND key <> id",
                 ((row[0], row[1]) for row in rows if row[0] != row[1]),
             )
-            self._db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def since(self, stamp: str, most: int) -> Iterator[tuple[str, str, str, bytes]]:
+    def delivered(self, ids: Sequence[str]) -> set[str]:
+        """Those of these Ids that were sent and are not flagged as deleted."""
+        return {row_id for row_id, entry in self.lookup(ids).items() if not entry.deleted}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row that was ever delivered stands here: no ledger was lost on the way."""
+        return self._meta("complete") == "yes"
+
+    def declare_complete(self) -> None:
+        self._set_meta("complete", "yes")
+
+    def begin_full(self) -> None:
+        """Everything is about to be read: forget what the parents' children were delivered with."""
+        self._db.execute("DELETE FROM parents")
+
+    def note_parents(self, seen: Mapping[tuple[str, str], bytes | None], *, everything: bool) -> None:
+        """Take in what a page's rows show of their parents.
+
+        A parent that is not known yet is noted only while `everything` is read: its other children may have
+        been delivered with something else. Rows that disagree with what is known make it unknown.
+        """
+        known = self._parents(list(seen))
+        new = [(*place, shown) for place, shown in seen.items() if everything and place not in known]
+        doubtful = [place for place, digest in known.items() if digest is not None and digest != seen[place]]
+        if new or doubtful:
+            with self._transaction():
+                self._db.executemany("INSERT INTO parents VALUES (?, ?, ?, NULL)", new)
+                self._db.executemany("UPDATE parents SET digest = NULL WHERE chain = ? AND id = ?", doubtful)
+
+    def changed_parents(self, chain: str, values: Mapping[str, bytes]) -> set[str]:
+        """Of these parents those whose children may show other values. They count as known once settled."""
+        known = self._parents([(chain, parent_id) for parent_id in values])
+        changed = {i for i, digest in values.items() if known.get((chain, i)) != digest}
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO parents VALUES (?1, ?2, NULL, ?3) "
+                "ON CONFLICT (chain, id) DO UPDATE SET digest = NULL, pending = ?3",
+                ((chain, parent_id, values[parent_id]) for parent_id in changed),
+            )
+        return changed
+
+    def settle_parents(self) -> None:
+        """The children of every changed parent have been delivered."""
+        self._db.execute("UPDATE parents SET digest = pending, pending = NULL WHERE pending IS NOT NULL")
+
+    def since(self, stamp: str, most: int) -> Iterator[tuple[str, str, str, bytes, bool]]:
         """The proved entries whose stamp is at or after `stamp`, at most so many, newest first."""
         query = (
-            "SELECT id, key, stamp, digest FROM entries WHERE stamp >= ? AND digest IS NOT NULL "
+            "SELECT id, key, stamp, digest, deleted FROM entries WHERE stamp >= ? AND digest IS NOT NULL "
             "ORDER BY stamp DESC LIMIT ?"
         )
         yield from self._db.execute(query, (stamp, most))
 
     def close(self) -> None:
         self._db.close()
+
+    def ids(self) -> Iterator[tuple[str, bool]]:
+        """Every Id with whether it is flagged as deleted, in the order of Ids."""
+        for row_id, deleted in self._db.execute("SELECT id, deleted FROM entries ORDER BY id"):
+            yield row_id, bool(deleted)
+
+    def _parents(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes | None]:
+        """What is known of these parents, by (chain, Id)."""
+        found: dict[tuple[str, str], bytes | None] = {}
+        wanted = set(places)
+        for chunk in _chunks([parent_id for _, parent_id in places]):
+            query = f"SELECT chain, id, digest FROM parents WHERE id IN ({_marks(chunk)})"  # noqa: S608 - marks only
+            for chain, parent_id, digest in self._db.execute(query, chunk):
+                if (chain, parent_id) in wanted:
+                    found[chain, parent_id] = digest
+        return found
 
     def _meta(self, name: str) -> str:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
@@ -138,26 +205,36 @@ class Ledger:
     def _set_meta(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._db, "NORMAL")
+    def _durably(self) -> AbstractContextManager[None]:
+        return self._transaction("FULL")
 
-    def _durably(self) -> _Transaction:
-        return _Transaction(self._db, "FULL")
+    @contextlib.contextmanager
+    def _transaction(self, synchronous: str = "NORMAL") -> Iterator[None]:
+        """Everything within, or nothing; with "FULL" it is on the disk when the block ends."""
+        try:
+            self._db.execute(f"PRAGMA synchronous={synchronous}")
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.DatabaseError):
+                raise _unusable(self._path, error) from None
+            raise
 
 
-class _Transaction:
-    """Everything within, or nothing; with "FULL" it is on the disk when the block ends."""
-
-    def __init__(self, db: sqlite3.Connection, synchronous: str) -> None:
-        self._db = db
-        self._synchronous = synchronous
-
-    def __enter__(self) -> None:
-        self._db.execute(f"PRAGMA synchronous={self._synchronous}")
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._db.execute("ROLLBACK" if kind else "COMMIT")
+def _unusable(path: Path, error: sqlite3.DatabaseError) -> CrmsyncError:
+    """The error to raise for a failed statement. A full disk passes; a damaged file does not."""
+    if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY):
+        return TryAgain(
+            f"the ledger {path} cannot be written ({error})",
+            hint="Free some room; nothing is lost, the next run goes on from the last checkpoint.",
+        )
+    return StateError(
+        f"the ledger {path} cannot be used ({error})",
+        hint="Move it away: a new one is begun, and what it knew is sent once more.",
+    )
 
 
 def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -176,7 +253,15 @@ CREATE TABLE IF NOT EXISTS entries (
     key TEXT NOT NULL,
     stamp TEXT NOT NULL,
     digest BLOB,
-    generation TEXT NOT NULL
+    generation TEXT NOT NULL,
+    deleted INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS parents (
+    chain TEXT NOT NULL,
+    id TEXT NOT NULL,
+    digest BLOB,
+    pending BLOB,
+    PRIMARY KEY (id, chain)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_by_key ON entries (key) WHERE key <> id;
 CREATE INDEX IF NOT EXISTS entries_by_stamp ON entries (stamp);

@@ -57,24 +57,18 @@ class FileLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
-        deadline = time.monotonic() + self._wait
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._acquire()
+            me = Holder(os.getpid(), socket.gethostname(), self._run_id, _now())
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, orjson.dumps(asdict(me)), 0)
         except OSError as error:
+            self._close()
             raise explained(error, str(self._path)) from None
-        while not self._try():
-            if time.monotonic() >= deadline:
-                holder = self._holder()
-                os.close(self._descriptor)
-                self._descriptor = None
-                raise LockHeld(
-                    f"another run is at work: {holder or 'its name could not be read'}",
-                    hint="Wait for it to end, or pass --wait 60s.",
-                )
-            time.sleep(0.1)
-        me = Holder(os.getpid(), socket.gethostname(), self._run_id, _now())
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, orjson.dumps(asdict(me)), 0)
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(
@@ -82,11 +76,25 @@ class FileLock:
     ) -> None:
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = None
+            self._close()
 
     def confirm(self) -> None:
         """Nothing can take a kernel lock away."""
+
+    def _acquire(self) -> None:
+        deadline = time.monotonic() + self._wait
+        while not self._try():
+            if time.monotonic() >= deadline:
+                raise LockHeld(
+                    f"another run is at work: {self._holder() or 'its name could not be read'}",
+                    hint="Wait for it to end, or pass --wait 60s.",
+                )
+            time.sleep(0.1)
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def _try(self) -> bool:
         assert self._descriptor is not None

@@ -25,7 +25,8 @@ ABANDONED = "(abandoned)"
 class Parcel:
     """A batch as it is sent: the exact bytes, their key, and what the records in them are.
 
-    `ids`, `keys`, `stamps` and `digests` run parallel to the records in `body`. `made_at` is seconds since
+    `ids`, `keys`, `stamps` and `digests` run parallel to the records in `body`; `tombstones` are the Ids among
+    them that are flagged as deleted. `made_at` is seconds since
     the epoch. `job_id` is set once the destination has accepted the batch for later.
     """
 
@@ -37,19 +38,23 @@ class Parcel:
     stamps: tuple[str, ...]
     digests: tuple[bytes, ...]
     body: bytes = field(repr=False)
+    tombstones: tuple[str, ...] = ()
     job_id: str | None = None
 
     @classmethod
-    def of(cls, entries: Sequence[tuple[str, str, str, bytes]], body: bytes) -> Parcel:
+    def of(
+        cls, entries: Sequence[tuple[str, str, str, bytes]], body: bytes, tombstones: Sequence[str] = ()
+    ) -> Parcel:
         """A parcel under a fresh key for records given as (Id, match key, stamp, digest)."""
         ids, keys, stamps, digests = (tuple(column) for column in zip(*entries, strict=True))
         name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
-        return cls(name, str(uuid.uuid4()), time.time(), ids, keys, stamps, digests, body)
+        return cls(name, str(uuid.uuid4()), time.time(), ids, keys, stamps, digests, body, tuple(tombstones))
 
     def part(self, indices: Sequence[int], body: bytes) -> Parcel:
         """A parcel of its own, under a fresh key, for the records at these indices."""
         entries = [(self.ids[i], self.keys[i], self.stamps[i], self.digests[i]) for i in indices]
-        return Parcel.of(entries, body)
+        within = {entry[0] for entry in entries}
+        return Parcel.of(entries, body, [row_id for row_id in self.tombstones if row_id in within])
 
     def with_job(self, job_id: str) -> Parcel:
         return replace(self, job_id=job_id)
@@ -120,6 +125,7 @@ def _encode(parcel: Parcel) -> bytes:
         "keys": parcel.keys,
         "stamps": parcel.stamps,
         "digests": [digest.hex() for digest in parcel.digests],
+        "tombstones": parcel.tombstones,
     }
     return orjson.dumps(head) + b"\n" + parcel.body
 
@@ -136,4 +142,5 @@ def _decode(data: bytes) -> Parcel:
         stamps=tuple(fields["stamps"]),
         digests=tuple(bytes.fromhex(digest) for digest in fields["digests"]),
         body=body,
+        tombstones=tuple(fields["tombstones"]),
     )

@@ -14,7 +14,10 @@ MOST_ENTRIES = 20_000
 def keep(store: Store, sync: str, ledger: Ledger, since: str) -> None:
     """Store the entries stamped at or after `since`, under the ledger's generation."""
     name = f"{sync}/overlap.json"
-    entries = [(i, key, stamp, digest.hex()) for i, key, stamp, digest in ledger.since(since, MOST_ENTRIES)]
+    entries = [
+        (i, key, stamp, digest.hex(), gone)
+        for i, key, stamp, digest, gone in ledger.since(since, MOST_ENTRIES)
+    ]
     present = store.read(name)
     body = orjson.dumps({"generation": ledger.generation, "entries": entries})
     store.write(name, body, present.version if present else None)
@@ -28,8 +31,7 @@ def restore(store: Store, sync: str, ledger: Ledger, generation: str) -> None:
     try:
         body = orjson.loads(document.data)
         if body["generation"] == generation:
-            ledger.remember(
-                (i, key, stamp, bytes.fromhex(digest)) for i, key, stamp, digest in body["entries"]
-            )
+            rows = [(i, key, stamp, bytes.fromhex(digest)) for i, key, stamp, digest, _ in body["entries"]]
+            ledger.remember(rows, {entry[0] for entry in body["entries"] if entry[4]})
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         return

@@ -108,12 +108,12 @@ class Rejects:
     def entries(self) -> Iterator[RejectEntry]:
         """The open rejects as stored, oldest first. Raises StateError for a line that cannot be read."""
         folded: dict[str, dict[str, Any]] = {}
-        lines = self._store.read_log(self._name).split(b"\n")
-        self._lines = len(lines) - 1
+        lines = self._store.read_log(self._name).splitlines()
+        self._lines = len(lines)
         for number, line in enumerate(lines, start=1):
-            event = _parsed(line, number == len(lines), f"{self._store.location}/{self._name} line {number}")
-            if event is None:
+            if not line.strip():
                 continue
+            event = _parsed(line, f"{self._store.location}/{self._name} line {number}")
             if event["event"] == "rejected":
                 folded[event["id"]] = event
             else:
@@ -123,16 +123,12 @@ class Rejects:
             yield RejectEntry(**known)
 
 
-def _parsed(line: bytes, is_last: bool, where: str) -> dict[str, Any] | None:
-    """An event, None for an empty line or a last line that a crash cut short."""
-    if not line.strip():
-        return None
+def _parsed(line: bytes, where: str) -> dict[str, Any]:
+    """An event. Raises StateError."""
     try:
         event = orjson.loads(line)
-        return {**event, "event": event["event"], "id": event["id"]}
+        return {**event, "event": str(event["event"]), "id": str(event["id"])}
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        if is_last:
-            return None
         raise StateError(
             f"{where} cannot be read", hint="Correct or remove that line; the other rejects are intact."
         ) from None

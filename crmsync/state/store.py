@@ -45,11 +45,11 @@ class Store(Protocol):
         ...
 
     def append(self, name: str, data: bytes) -> None:
-        """Add to a log, durably."""
+        """Add whole lines to a log, durably. What a crash left of an unfinished line is cut off first."""
         ...
 
     def read_log(self, name: str) -> bytes:
-        """The whole log, empty where there is none."""
+        """The log's whole lines, empty where there is none: a line that a crash cut short never was durable."""
         ...
 
     def replace_log(self, name: str, data: bytes) -> None:
@@ -99,8 +99,10 @@ class FileStore:
         path = self._path(name)
         with self._explained(name):
             self._directory(path.parent)
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                _cut_torn_line(descriptor, path)
                 _write_all(descriptor, data)
                 os.fsync(descriptor)
             finally:
@@ -108,7 +110,7 @@ class FileStore:
 
     def read_log(self, name: str) -> bytes:
         document = self.read(name)
-        return document.data if document else b""
+        return whole_lines(document.data) if document else b""
 
     def replace_log(self, name: str, data: bytes) -> None:
         path = self._path(name)
@@ -175,6 +177,17 @@ def explained(error: OSError, path: str) -> CrmsyncError:
         f"the state cannot be used ({said})",
         hint="Point CRMSYNC_STATE at a directory that this user owns, or run as the user who does.",
     )
+
+
+def whole_lines(log: bytes) -> bytes:
+    """A log up to and including its last line end."""
+    return log[: log.rfind(b"\n") + 1]
+
+
+def _cut_torn_line(descriptor: int, path: Path) -> None:
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        os.ftruncate(descriptor, len(whole_lines(path.read_bytes())))
 
 
 def _version(data: bytes) -> str:

@@ -163,7 +163,7 @@ def test_long_requests_get_html(org: Caller) -> None:
 
 def test_describe(org: Caller) -> None:
     listed = {each["name"]: each for each in org.get(f"{DATA}/sobjects")["sobjects"]}
-    assert set(listed) == {"Account", "Contact", "Lead", "User"}
+    assert set(listed) == {"Account", "Contact", "Lead", "RecordType", "User"}
     document = org.get(f"{DATA}/sobjects/contact/describe")
     assert listed["Contact"].items() <= (document | {"urls": listed["Contact"]["urls"]}).items()
     fields = {field["name"]: field for field in document["fields"]}
@@ -190,6 +190,97 @@ def test_describe_knows_when_it_changed(org: Caller) -> None:
     assert "Title" not in names
     org.control("show_field", object="Contact", field="Title")
     assert "Title" in [field["name"] for field in org.get(path)["fields"]]
+
+
+def test_record_types_can_be_filtered_by(org: Caller) -> None:
+    infos = org.get(f"{DATA}/sobjects/Contact/describe")["recordTypeInfos"]
+    ids = {info["developerName"]: info["recordTypeId"] for info in infos}
+    assert set(ids) == {"Customer", "Supplier_Staff", "Master"}
+    customers = org.query(
+        "SELECT Id, RecordType.Name FROM Contact WHERE RecordType.DeveloperName = 'Customer'"
+    )
+    dumped = [row for row in org.control("dump", object="Contact") if not row["IsDeleted"]]
+    assert {row["Id"] for row in customers["records"]} == {
+        row["Id"] for row in dumped if row["RecordTypeId"] == ids["Customer"]
+    }
+    assert 0 < customers["totalSize"] < len(dumped)
+    assert {row["RecordType"]["Name"] for row in customers["records"]} == {"Customer"}
+    assert any(row["RecordTypeId"] is None for row in dumped)
+
+
+def test_a_renamed_field(org: Caller) -> None:
+    path = f"{DATA}/sobjects/Contact/describe"
+    seen = org.send("GET", path).headers["Last-Modified"]
+    before = org.query("SELECT Id, Department, SystemModstamp FROM Contact ORDER BY Id")["records"]
+    org.control("rename_field", object="Contact", field="Department", new="Division__c")
+    names = [field["name"] for field in org.get(path, if_modified_since=seen)["fields"]]
+    assert ("Department" in names, "Division__c" in names) == (False, True)
+    assert org.refused(f"{DATA}/query", "q=SELECT+Department+FROM+Contact")[:2] == (400, "INVALID_FIELD")
+    after = org.query("SELECT Id, Division__c, SystemModstamp FROM Contact ORDER BY Id")["records"]
+    assert [list(row.values())[1:] for row in after] == [list(row.values())[1:] for row in before]
+    assert any(row["Division__c"] for row in after)
+
+
+def test_a_formula_follows_a_renamed_field_and_a_hidden_one_stays_hidden(org: Caller) -> None:
+    soql = "SELECT Account_Rating__c FROM Contact WHERE Account_Rating__c != null ORDER BY Id"
+    before = org.query(soql)["records"]
+    org.control("rename_field", object="Account", field="Rating", new="Heat__c")
+    assert before
+    assert org.query(soql)["records"] == before
+    org.control("hide_field", object="Contact", field="Title")
+    org.control("rename_field", object="Contact", field="Title", new="Rank__c")
+    assert org.refused(f"{DATA}/query", "q=SELECT+Rank__c+FROM+Contact")[:2] == (400, "INVALID_FIELD")
+    org.control("show_field", object="Contact", field="Rank__c")
+    assert org.query("SELECT Rank__c FROM Contact LIMIT 1")["totalSize"] == 1
+
+
+def test_a_field_of_another_type(org: Caller) -> None:
+    ids = org.control(
+        "insert",
+        object="Contact",
+        rows=[{"LastName": "x", "Department": text} for text in ("7", "many", "2.50")],
+    )["ids"]
+
+    def shown() -> list[Any]:
+        listed = ",".join(f"'{id_}'" for id_ in ids)
+        rows = org.query(f"SELECT Id, Department FROM Contact WHERE Id IN ({listed})")["records"]
+        found = {row["Id"]: row["Department"] for row in rows}
+        return [found[id_] for id_ in ids]
+
+    def field() -> tuple[str, str, int]:
+        fields = org.get(f"{DATA}/sobjects/Contact/describe")["fields"]
+        (known,) = [each for each in fields if each["name"] == "Department"]
+        return known["type"], known["soapType"], known["length"]
+
+    org.control("change_type", object="Contact", field="Department", type="double")
+    assert (shown(), field()) == ([7.0, None, 2.5], ("double", "xsd:double", 0))
+    assert org.query("SELECT COUNT() FROM Contact WHERE Department > 5")["totalSize"] == 1
+    org.control("change_type", object="Contact", field="Department", type="string", length=2)
+    assert (shown(), field()) == (["7.", None, "2."], ("string", "xsd:string", 2))
+    org.control("change_type", object="Contact", field="DoNotCall", type="string")
+    flags = org.query("SELECT DoNotCall FROM Contact")["records"]
+    assert {row["DoNotCall"] for row in flags} >= {"true"}
+
+
+@pytest.mark.parametrize(
+    ("action", "arguments"),
+    [
+        ("rename_field", {"field": "Nope", "new": "X"}),
+        ("rename_field", {"field": "SystemModstamp", "new": "X"}),
+        ("rename_field", {"field": "AccountId", "new": "X"}),
+        ("rename_field", {"field": "LastName", "new": "X"}),
+        ("rename_field", {"field": "Title", "new": "phone"}),
+        ("rename_field", {"field": "Title", "new": "a b"}),
+        ("change_type", {"field": "Title", "type": "reference"}),
+        ("change_type", {"field": "MailingCity", "type": "double"}),
+        ("rename_picklist", {"field": "LeadSource", "old": "Nope", "new": "X"}),
+    ],
+)
+def test_fields_that_cannot_be_changed(org: Caller, action: str, arguments: dict[str, str]) -> None:
+    with pytest.raises(
+        ValueError, match=str(arguments["field"]) + "|" + arguments.get("type", "~") + "|phone|a b"
+    ):
+        org.control(action, object="Contact", **arguments)
 
 
 def test_limits_and_the_stale_record_count(org: Caller) -> None:
@@ -682,4 +773,4 @@ def test_answers_over_the_wire_carry_the_orgs_clock_and_gzip(
     assert response.headers["Date"] == "Fri, 01 May 2026 12:00:00 GMT"
     assert response.headers["Content-Encoding"] == "gzip"
     assert response.headers["Content-Type"] == "application/json;charset=UTF-8"
-    assert len(response.json()["sobjects"]) == 4
+    assert len(response.json()["sobjects"]) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,18 @@ from typing import Any
 
 import pytest
 
+from crmsync import normalize
 from crmsync.sandbox.salesforce.api_error import ApiError
+from crmsync.sandbox.salesforce.metadata import rename_picklist
 from crmsync.sandbox.salesforce.org import Org
 from crmsync.sandbox.salesforce.people import populate
-from crmsync.sandbox.salesforce.people_words import NASTY_EMAILS, NASTY_NAMES, NASTY_PHONES
+from crmsync.sandbox.salesforce.people_words import (
+    BLANK_EMAILS,
+    MALFORMED_EMAILS,
+    NASTY_NAMES,
+    NASTY_PHONES,
+    ODD_EMAILS,
+)
 from crmsync.sandbox.salesforce.replication import deleted, updated
 from crmsync.sandbox.salesforce.switches import SWITCHES, Switches
 from crmsync.sandbox.salesforce.values import instant, is_id, long_id, make_id, stamp
@@ -200,7 +209,7 @@ def test_merged_accounts_move_their_contacts_with_or_without_a_stamp(org: Org) -
 def test_a_renamed_picklist_value_moves_only_the_system_stamp(org: Org) -> None:
     id_, other = contact(org, LeadSource="Web"), contact(org, LeadSource="Other")
     changed = later(org, 1)
-    assert org.rename_picklist("Contact", "LeadSource", "Web", "Online") == [id_]
+    assert rename_picklist(org, "Contact", "LeadSource", "Web", "Online") == [id_]
     seen = row(org, id_)
     assert (seen["LeadSource"], seen["SystemModstamp"], seen["LastModifiedDate"]) == (
         "Online",
@@ -347,11 +356,45 @@ def test_every_nasty_value_is_there(crowd: Org) -> None:
     emails = [each["Email"] for each in contacts]
     assert None in emails
     assert any(each and each.isspace() for each in emails)
-    assert len({shape for shape in NASTY_EMAILS if shape and "@" not in shape} & set(emails)) >= 3
+    assert {shape for shape in MALFORMED_EMAILS if "{" not in shape} <= set(emails)
     assert any(each["Name"] != unicodedata.normalize("NFC", each["Name"]) for each in contacts)
     assert any(len(each["Title"] or "") == 128 for each in contacts)
     assert any(each["AccountId"] is None for each in contacts)
     assert any(each["Phone"] is None and each["Email"] is None and each["OwnerId"] for each in contacts)
+
+
+def email_kinds(contacts: int) -> tuple[list[str | None], Counter[str]]:
+    """The addresses of an org of that size, and how often each of the special shapes occurs."""
+    org = Org(Clock(), Switches(), seed=7)
+    populate(org, contacts, seed=7)
+    emails = [each["Email"] for each in rows(org)]
+    shapes = {
+        shape: re.escape(shape) for shape in (*MALFORMED_EMAILS, *ODD_EMAILS, *filter(None, BLANK_EMAILS))
+    }
+    for shape, pattern in shapes.items():
+        for word in ("local", "domain", "UPPER", "DOMAIN"):
+            pattern = pattern.replace(rf"\{{{word}\}}", r"\w+" if word in ("local", "UPPER") else r"[\w.]+")
+        shapes[shape] = pattern
+    shapes["{UPPER}@{DOMAIN}"] = "P[0-9]+@[A-Z.]+"
+    counts = {
+        shape: sum(bool(email) and re.fullmatch(pattern, email) is not None for email in emails)
+        for shape, pattern in shapes.items()
+    }
+    return emails, Counter(counts)
+
+
+def test_few_addresses_are_malformed_and_yet_every_kind_is_there() -> None:
+    emails, kinds = email_kinds(5_137)
+    blank = sum(not (email or "").strip() for email in emails)
+    malformed = sum(bool((email or "").strip()) and normalize.email(email) is None for email in emails)
+    assert 0.045 < blank / 5_137 < 0.055
+    assert 0.015 < malformed / 5_137 < 0.025
+    assert len(kinds) == len(MALFORMED_EMAILS) + len(ODD_EMAILS) + 2
+    assert min(kinds.values()) >= 5
+    emails, kinds = email_kinds(300)
+    assert min(kinds.values()) >= 1
+    malformed = sum(bool((email or "").strip()) and normalize.email(email) is None for email in emails)
+    assert malformed / 300 < 0.05
 
 
 def test_addresses_are_shared_also_in_another_case(crowd: Org) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from crmsync.text import did_you_mean
 
 FIELD_LISTS = ("fields", "properties", "columns", "attributes", "fieldDefinitions", "schema")
-NAMES = ("name", "fieldName", "apiName", "key", "field", "id")
+NAMES = ("name", "fieldName", "field_name", "apiName", "key", "field")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,14 @@ from crmsync.http import Reply
 
 JOB_ID_NAMES = ("jobId", "job_id", "jobID", "id")
 STATE_NAMES = ("status", "state", "jobStatus", "job_status", "jobState")
-SUCCEEDED = frozenset(
-    {"completed", "complete", "succeeded", "success", "successful", "done", "finished", "processed", "ok"}
-    | {"completedwitherrors", "completedwithfailures", "partiallycompleted", "partialsuccess", "partial"}
+PARTLY = frozenset(
+    {"completedwitherrors", "completedwithfailures", "partiallycompleted", "partialsuccess", "partial"}
     | {"partiallysucceeded", "completedpartially", "partiallyfailed"}
 )
+"""Ended, with some records refused."""
+SUCCEEDED = PARTLY | {
+    *("completed", "complete", "succeeded", "success", "successful", "done", "finished", "processed", "ok")
+}
 FAILED = frozenset(
     {"failed", "failure", "error", "errored", "rejected", "cancelled", "canceled", "aborted", "expired"}
 )
@@ -39,7 +42,8 @@ REFUSED_LISTS = (
     "recordErrors",
 )
 RESULT_LISTS = ("results", "records", "items", "outcomes", "recordResults", *REFUSED_LISTS)
-INDEX_NAMES = ("index", "recordIndex", "record_index", "position", "i", "rowIndex", "recordNumber")
+INDEX_NAMES = ("index", "recordIndex", "record_index", "rowIndex", "i")
+"""Counted from 0. `position` and `recordNumber` may count from 1: their records are found by halving."""
 NESTED = ("result", "results", "counts", "summary", "stats", "counters", "totals", "data", "job")
 
 _INDEX = re.compile(r"records?\[(\d+)\](?:\.(.+))?")
@@ -64,15 +68,15 @@ def acceptance(reply: Reply, size: int) -> Outcome:
     data = _data(body)
     job_id, state = job_id_of(data), state_of(data)
     if state in FAILED:
-        return Refused("content", reason_of(reply, {**body, **_as_error(data)}), index_of(data))
+        return _failure(reply, body, data, size)
     if job_id is None:
-        settled = _settled(data, reply, size, trust_accepted=reply.status != 202)
+        if state and state not in WRITTEN_WORDS:
+            return Unproven(f"HTTP {reply.status} with the state {state} and no job id")
+        settled = _settled(data, reply, size, terminal=reply.status != 202)
         return settled or Unproven(f"HTTP {reply.status} with neither a job id nor results")
-    settled = _settled(data, reply, size, trust_accepted=False)
-    speaks_of_all = settled is not None and not settled.unplaced
-    if speaks_of_all and settled is not None and (state in SUCCEEDED or not state):
-        return settled
-    return Working(job_id, state)
+    settled = _settled(data, reply, size, terminal=False)
+    speaks_of_all = settled is not None and not settled.unplaced and (state in SUCCEEDED or not state)
+    return settled if settled is not None and speaks_of_all else Working(job_id, state)
 
 
 def job_progress(reply: Reply, job_id: str, size: int) -> Outcome:
@@ -85,24 +89,23 @@ def job_progress(reply: Reply, job_id: str, size: int) -> Outcome:
     data = _data(body)
     state = state_of(data)
     if state in FAILED:
-        placed = _settled(data, reply, size, trust_accepted=False)
-        if placed and len(placed.refused) == size:
-            return placed
-        return Refused("content", reason_of(reply, {**body, **_as_error(data)}), index_of(data))
-    if state in SUCCEEDED:
-        return _settled(data, reply, size, trust_accepted=True) or Settled()
+        return _failure(reply, body, data, size)
+    if state in SUCCEEDED and body.get("success") is not False:
+        settled = _settled(data, reply, size, terminal=True) or Settled()
+        hidden = state in PARTLY and not settled.refused and not settled.unplaced
+        return Settled(unplaced=1) if hidden else settled
     return Working(job_id, state)
 
 
 def state_of(data: Mapping[str, Any]) -> str:
-    """The job's state, lower case, letters only (`COMPLETED_WITH_ERRORS` → `completedwitherrors`)."""
-    for holder in (data, data.get("job")):
-        if isinstance(holder, Mapping):
-            for name in STATE_NAMES:
-                value = holder.get(name)
-                if isinstance(value, str):
-                    return re.sub(r"[^a-z]", "", value.lower())
-    return ""
+    """The job's state, lower case, letters only (`COMPLETED_WITH_ERRORS` → `completedwitherrors`).
+
+    Where several words are given, one that speaks of no success counts (`status: ok, state: running`).
+    """
+    holders = [holder for holder in (data, data.get("job")) if isinstance(holder, Mapping)]
+    told = (holder.get(name) for holder in holders for name in STATE_NAMES)
+    words = [re.sub(r"[^a-z]", "", value.lower()) for value in told if isinstance(value, str)]
+    return next((word for word in words if word not in SUCCEEDED), words[0] if words else "")
 
 
 def reason_of(reply: Reply, body: Any) -> Reason:
@@ -163,48 +166,67 @@ def _as_error(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"error": {"message": text}} if text else {}
 
 
+def _failure(reply: Reply, body: Mapping[str, Any], data: Mapping[str, Any], size: int) -> Outcome:
+    """The meaning of a state of failure: every record refused by name, or the batch as a whole."""
+    refused = _listed(data, reply, size)[0]
+    if len(refused) == size:
+        return Settled(refused)
+    error = _as_error(data)
+    return Refused("content", reason_of(reply, {**body, **error}), index_of({**data, **error}))
+
+
 def _refusal_or_unproven(reply: Reply, body: Any) -> Outcome:
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         return Refused("content", reason_of(reply, body), index_of(body))
     return Unproven(f"HTTP {reply.status} with a body that says nothing of the records")
 
 
-def _settled(data: Mapping[str, Any], reply: Reply, size: int, *, trust_accepted: bool) -> Settled | None:
-    """Proof from per-record results, counts, or both. None where `data` holds neither."""
-    refused, listed_all = _listed(data, reply, size)
+def _settled(data: Mapping[str, Any], reply: Reply, size: int, *, terminal: bool) -> Settled | None:
+    """Proof from per-record results, counts, or both. None where `data` holds none.
+
+    Only in a `terminal` reply does accepted mean written, and do refusals alone prove the rest written; any
+    other has to account for every record. Records that the counts leave out are refused namelessly, unless
+    a word of success and a count of refusals speak for them.
+    """
+    refused, nameless, clear = _listed(data, reply, size)
+    named, told = len(refused), _largest(data, REFUSED_COUNTS)
+    failed = max(told or 0, named + nameless)
     written = _written(data)
-    if written is None and trust_accepted:
+    if written is None and terminal:
         written = _largest(data, ACCEPTED_COUNTS)
-    failed = _largest(data, REFUSED_COUNTS)
-    if written is None and failed is None and not listed_all and not (refused and trust_accepted):
+    accounted = (written or 0) + failed
+    if clear < size and (accounted == 0 if terminal else accounted < size):
         return None
-    if listed_all:
-        return Settled(refused)
-    named = len(refused)
-    missing = failed - named if failed is not None else size - written - named if written is not None else 0
-    return Settled(refused, max(0, min(missing, size - named)))
+    sure = clear == size or written is None or (told is not None and state_of(data) in SUCCEEDED)
+    unplaced = failed - named + (0 if sure else max(0, size - accounted))
+    return Settled(refused, min(unplaced, size - named))
 
 
-def _listed(data: Mapping[str, Any], reply: Reply, size: int) -> tuple[dict[int, Reason], bool]:
-    """Refused records by index, and whether a list tells the outcome of every record of the batch."""
+def _listed(data: Mapping[str, Any], reply: Reply, size: int) -> tuple[dict[int, Reason], int, int]:
+    """Refused records by index, how many more are refused namelessly, and how many have a clear outcome."""
     refused: dict[int, Reason] = {}
-    listed_all = False
+    nameless = 0
+    clear: set[int] = set()
     for holder in _holders(data):
         for name in RESULT_LISTS:
             entries = holder.get(name)
             if not isinstance(entries, list):
                 continue
-            rows = [entry for entry in entries if isinstance(entry, dict)]
-            told = [name in REFUSED_LISTS or _entry_refused(entry) for entry in rows]
-            clear = all(bad or _entry_written(entry) for bad, entry in zip(told, rows, strict=True))
-            listed_all = listed_all or (clear and len(rows) == size > 0)
-            for place, (bad, entry) in enumerate(zip(told, rows, strict=True)):
-                if bad:
-                    index = _entry_index(entry)
-                    index = place if index is None and len(rows) == size else index
-                    if index is not None and 0 <= index < size:
-                        refused[index] = _entry_reason(entry, reply)
-    return refused, listed_all
+            for place, entry in enumerate(entries):
+                row = entry if isinstance(entry, dict) else {"message": entry}
+                index = _entry_index(row)
+                in_order = len(entries) == size and (name not in REFUSED_LISTS or size == 1)
+                index = place if index is None and in_order else index
+                index = index if index is not None and 0 <= index < size else None
+                if name in REFUSED_LISTS or _entry_refused(row):
+                    if index is None:
+                        nameless += 1
+                    else:
+                        refused[index] = _entry_reason(row, reply)
+                        clear.add(index)
+                elif index is not None and _entry_written(row):
+                    clear.add(index)
+    return refused, nameless, len(clear)
 
 
 def _holders(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -216,7 +238,12 @@ def _holders(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _entry_refused(entry: Mapping[str, Any]) -> bool:
-    if entry.get("success") is False or entry.get("accepted") is False or entry.get("error"):
+    if (
+        entry.get("success") is False
+        or entry.get("accepted") is False
+        or entry.get("error")
+        or entry.get("errors")
+    ):
         return True
     return _entry_word(entry) in REFUSED_WORDS
 

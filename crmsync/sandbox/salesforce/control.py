@@ -14,9 +14,14 @@ Actions and their arguments (JSON; instants are ISO 8601 with a zone, `?` marks 
     foreign_transaction  since? (now), open? (false ends it)
     hide_field, show_field   object, field
     rename_picklist   object, field, old, new                    → ids
+    rename_field      object, field, new
+    change_type       object, field, type, length?
     expire_sessions   after? (requests) · revoke  message? (null gives access back)
-    quota             used?, max? · page_sizes  sizes
-    switches          name: value, …  → all values (with no argument only that)
+    quota             used?, max?, bulk_jobs?, bulk_jobs_max?, bulk_kilobytes?, bulk_kilobytes_max? → all six
+    page_sizes        sizes
+    switches          name: value, …  → all values (with no argument only that) · doubts → what each is about
+    bulk_fate         outcome (finish, failed, aborted, stuck), message?, id? (else all jobs to come)
+    bulk_jobs         → every job · bulk_unsupported  objects
     dump              object → rows with all stored fields · counts → rows, alive and deleted, by object
     clock             skew_seconds?, advance?, freeze? (an instant, true for now, null to run) → now
     credentials       → everything that opens a session
@@ -26,6 +31,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from crmsync.sandbox.salesforce.bulk_job import OUTCOMES, RETRIED_TOO_OFTEN, Fate
+from crmsync.sandbox.salesforce.metadata import change_type, rename_field, rename_picklist
 from crmsync.sandbox.salesforce.soql import Path, SoqlError, parse_condition
 from crmsync.sandbox.salesforce.soql_fields import Resolver
 from crmsync.sandbox.salesforce.soql_filter import compile_where
@@ -35,7 +42,7 @@ if TYPE_CHECKING:
     from crmsync.sandbox.salesforce.service import SalesforceService
 
 Arguments = dict[str, Any]
-_PYTHON_NAMES = {"object": "object_", "id": "id_"}
+_PYTHON_NAMES = {"object": "object_", "id": "id_", "type": "type_"}
 
 
 class Control:
@@ -123,7 +130,13 @@ class Control:
         return {"ids": [winner, *losers]}
 
     def rename_picklist(self, object_: str, field: str, old: str, new: str) -> Any:
-        return {"ids": self._org.rename_picklist(object_, field, old, new)}
+        return {"ids": rename_picklist(self._org, object_, field, old, new)}
+
+    def rename_field(self, object_: str, field: str, new: str) -> Any:
+        rename_field(self._org, object_, field, new)
+
+    def change_type(self, object_: str, field: str, type_: str, length: int = 0) -> Any:
+        change_type(self._org, object_, field, type_, length)
 
     def dump(self, object_: str) -> Any:
         self._known(object_, [])
@@ -174,11 +187,33 @@ class Control:
     def revoke(self, message: str | None = "This session is not valid for use with the REST API") -> Any:
         self._service.sessions.refused_with = message
 
-    def quota(self, used: int | None = None, max: int | None = None) -> Any:  # noqa: A002 - the wire's word
+    def quota(self, **numbers: int) -> Any:
         quota = self._service.quota
-        quota.used = quota.used if used is None else used
-        quota.max = quota.max if max is None else max
-        return {"used": quota.used, "max": quota.max}
+        names = ("used", "max", "bulk_jobs", "bulk_jobs_max", "bulk_kilobytes", "bulk_kilobytes_max")
+        for name, number in numbers.items():
+            if name not in names or not isinstance(number, int) or number < 0:
+                raise ValueError(f"quota takes whole numbers for {', '.join(names)}")
+            setattr(quota, name, number)
+        return {name: getattr(quota, name) for name in names}
+
+    def bulk_fate(self, outcome: str, message: str = RETRIED_TOO_OFTEN, id_: str | None = None) -> Any:
+        if outcome not in OUTCOMES:
+            raise ValueError(f"a job's fate is one of {', '.join(OUTCOMES)}")
+        fate = Fate(outcome, message)
+        if id_ is None:
+            self._service.bulk.fate = fate
+        elif id_ in self._service.bulk.jobs:
+            self._service.bulk.jobs[id_].fate = fate
+        else:
+            raise ValueError(f"there is no bulk job {id_}")
+
+    def bulk_jobs(self) -> Any:
+        return [job.document(self._org.clock.now()) for job in self._service.bulk.all()]
+
+    def bulk_unsupported(self, objects: list[str]) -> Any:
+        for name in objects:
+            self._known(name, [])
+        self._service.bulk.unsupported = frozenset(objects)
 
     def page_sizes(self, sizes: list[int]) -> Any:
         if any(not isinstance(size, int) or size < 0 for size in sizes):
@@ -186,6 +221,9 @@ class Control:
         if sizes and not any(sizes):
             raise ValueError("at least one page must have rows, or paging never ends")
         self._service.pager.set_sizes(sizes)
+
+    def doubts(self) -> Any:
+        return self._service.switches.described()
 
     def switches(self, **values: Any) -> Any:
         for name, value in values.items():

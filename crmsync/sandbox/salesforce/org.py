@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import RLock
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from crmsync.sandbox.salesforce.describe import cascades
 from crmsync.sandbox.salesforce.schema import ENTITIES, Entity, Field
 from crmsync.sandbox.salesforce.switches import Switches
-from crmsync.sandbox.salesforce.tables import Deletion, Row, Table, Transaction
+from crmsync.sandbox.salesforce.tables import Deletion, Row, Table, Tables, Transaction
 from crmsync.sandbox.salesforce.values import make_id, stamp
 from crmsync.sandbox.web import Clock
 
@@ -38,7 +37,7 @@ class Org:
         self.purged_until: datetime | None = None
         self.foreign_transaction_since: datetime | None = None
         self.transactions: dict[str, Transaction] = {}
-        self._hidden: set[tuple[str, str]] = set()
+        self.hidden: set[tuple[str, str]] = set()
         self._metadata_changed = dict.fromkeys(ENTITIES, clock.now() - timedelta(days=1))
         self._numbers = itertools.count(seed % 1000 * 100_000 + 1)
         self._pods = random.Random(seed)
@@ -48,6 +47,10 @@ class Org:
 
     def rows(self) -> dict[str, dict[str, Row]]:
         return {name: table.rows for name, table in self.tables.items()}
+
+    def snapshot(self) -> Tables:
+        """All rows as they are now, whatever happens to the org afterwards."""
+        return {name: table.snapshot() for name, table in self.tables.items()}
 
     def entity(self, name: str) -> Entity | None:
         """The object of that name in any case."""
@@ -59,7 +62,7 @@ class Org:
         return [
             each
             for each in entity.fields.values()
-            if (entity.name, each.name) not in self._hidden and (picklists or not each.country_picklist)
+            if (entity.name, each.name) not in self.hidden and (picklists or not each.country_picklist)
         ]
 
     def metadata_changed(self, entity: Entity) -> datetime:
@@ -196,19 +199,6 @@ class Org:
 
         self._do(object_, tuple(alive), apply, stamp, None)
 
-    def rename_picklist(self, object_: str, field_: str, old: str, new: str) -> list[str]:
-        """Rename a picklist value, which moves SystemModstamp only. Returns the Ids that had it."""
-        entity = self._entity(object_)
-        described = entity.fields.get(field_)
-        if described is None or old not in described.picklist:
-            raise ValueError(f"{object_}.{field_} has no picklist value {old!r}")
-        ids = [id_ for id_, row in self.tables[object_].rows.items() if row.get(field_) == old]
-        self.update(object_, ids, {field_: new}, system=True)
-        values = tuple(new if value == old else value for value in described.picklist)
-        self.entities[object_] = entity.with_field(replace(described, picklist=values))
-        self.metadata_touched(object_)
-        return ids
-
     # --- transactions, rights, the delete log
 
     def begin(self) -> str:
@@ -233,7 +223,7 @@ class Org:
         """Take a field from the running user's sight, or give it back."""
         if field_ not in self._entity(object_).fields:
             raise ValueError(f"{object_} has no field {field_}")
-        (self._hidden.add if hidden else self._hidden.discard)((object_, field_))
+        (self.hidden.add if hidden else self.hidden.discard)((object_, field_))
         self.metadata_touched(object_)
 
     def purge_delete_log(self, before: datetime) -> int:

@@ -54,7 +54,7 @@ class Pager:
             return {"totalSize": result.total, "done": True, "records": records}
         snapshot: Tables | None = None
         if self._org.switches["page_values"] == "query":
-            snapshot = {name: dict(rows) for name, rows in self._org.rows().items()}
+            snapshot = self._org.snapshot()
         id_ = make_id(self._org.switches["locator_prefix"], "Fk", self._numbers.randrange(62**8))
         now = self._org.clock.now()
         cursor = _Cursor(id_, session, result, include_deleted, _batch_size(options), now, snapshot)

@@ -164,7 +164,7 @@ class _Maker:
                     HasOptedOutOfEmail=index % 12 == 3,
                     DoNotCall=index % 15 == 4,
                     IsDeleted=index % 33 == 30,
-                    RecordTypeId=None if index % 19 == 2 else kinds[index % 7 == 1],
+                    RecordTypeId=None if index % 19 == 2 else kinds[1 if index % 7 == 1 else 0],
                 )
             )
         return rows

@@ -229,9 +229,6 @@ class Entity:
     fields: Mapping[str, Field]
     deletable: bool = True
 
-    def with_field(self, field: Field) -> Entity:
-        return replace(self, fields={**self.fields, field.name: field})
-
 
 def _fields(table: str) -> Iterator[Field]:
     for line in table.strip().splitlines():

@@ -15,6 +15,8 @@ from urllib.parse import unquote
 import orjson
 
 from crmsync.sandbox.salesforce.api_error import ApiError, not_found
+from crmsync.sandbox.salesforce.bulk import BulkQuery
+from crmsync.sandbox.salesforce.composite import composite
 from crmsync.sandbox.salesforce.control import Control
 from crmsync.sandbox.salesforce.describe import describe, global_describe
 from crmsync.sandbox.salesforce.limits import Quota
@@ -35,7 +37,6 @@ from crmsync.sandbox.web import Clock, Request, Response
 
 LONGEST_URI = 16_384
 API_VERSIONS = tuple(f"{number}.0" for number in range(31, 69))
-MOST_SUBREQUESTS = 25
 _VERSIONED = re.compile(r"/services/data/v(\d+\.0)(/.*)?")
 _SOAP = re.compile(r"/services/Soap/[uc]/(\d+\.\d)(/.*)?")
 _FIXED_HEADERS = {
@@ -72,6 +73,7 @@ class SalesforceService:
         self.sessions = Sessions(self.credentials)
         self.pager = Pager(self.org, seed)
         self.quota = Quota(self.org)
+        self.bulk = BulkQuery(self.org, self.quota)
         self._tokens = TokenEndpoint(self.credentials, self.sessions, self.switches, self.clock)
         self._soap = SoapLogin(self.credentials, self.sessions, self.switches)
         self._control = Control(self)
@@ -159,7 +161,9 @@ class SalesforceService:
         parts = [unquote(part) for part in resource.strip("/").split("/")]
         if parts == ["composite"]:
             _allow(request, "POST")
-            return self._composite(request, session)
+            return composite(request, lambda each: self._subrequest(each, session))
+        if parts[:2] == ["jobs", "query"]:
+            return self.bulk.answer(request, version, parts[2:])
         answer = self._resource(request, base, parts, session)
         _allow(request, "GET", "HEAD")
         return answer()
@@ -169,7 +173,7 @@ class SalesforceService:
     ) -> Callable[[], Response]:
         match parts:
             case [""]:
-                names = ("composite", "limits", "query", "queryAll", "sobjects")
+                names = ("composite", "jobs", "limits", "query", "queryAll", "sobjects")
                 return lambda: Response(200, {name: f"{base}/{name}" for name in names})
             case ["limits"]:
                 return lambda: Response(200, self.quota.limits())
@@ -252,58 +256,13 @@ class SalesforceService:
                 raise ApiError(400, "INVALID_FIELD", message) from None
         return writer(entity, columns, base)(row, self.org.rows())
 
-    def _composite(self, request: Request, session: Session) -> Response:
-        """Several GET requests in one body, which may be longer than a URI."""
+    def _subrequest(self, request: Request, session: Session) -> Response:
+        versioned = _VERSIONED.fullmatch(request.path)
+        resource = (versioned[2] or "/") if versioned else ""
         try:
-            asked = request.json()
-            subrequests = [
-                (each["referenceId"], each["method"], str(each["url"]), dict(each.get("httpHeaders") or {}))
-                for each in asked["compositeRequest"]
-            ]
-            halts = bool(asked.get("allOrNone"))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ApiError(400, "JSON_PARSER_ERROR", "the body is not a composite request") from None
-        if not 0 < len(subrequests) <= MOST_SUBREQUESTS:
-            raise ApiError(
-                400, "LIMIT_EXCEEDED", f"a composite request takes 1 to {MOST_SUBREQUESTS} subrequests"
-            )
-        answers = [
-            (reference, self._subrequest(method, url, headers, session))
-            for reference, method, url, headers in subrequests
-        ]
-        if halts and any(response.status >= 400 for _, response in answers):
-            halted = ApiError(
-                400,
-                "PROCESSING_HALTED",
-                "The transaction was rolled back since another operation in the same transaction failed.",
-            )
-            answers = [
-                (reference, each if each.status >= 400 else halted.response()) for reference, each in answers
-            ]
-        return Response(
-            200,
-            {
-                "compositeResponse": [
-                    {
-                        "body": response.body,
-                        "httpHeaders": {},
-                        "httpStatusCode": response.status,
-                        "referenceId": reference,
-                    }
-                    for reference, response in answers
-                ]
-            },
-        )
-
-    def _subrequest(self, method: str, url: str, headers: dict[str, str], session: Session) -> Response:
-        path, _, raw_query = url.partition("?")
-        lowered = {name.lower(): value for name, value in headers.items()}
-        versioned = _VERSIONED.fullmatch(path)
-        try:
-            if versioned is None or (versioned[2] or "").strip("/") == "composite":
+            if versioned is None or resource.strip("/").startswith(("composite", "jobs/")):
                 raise not_found()
-            sub = Request(method, path, raw_query, lowered, b"")
-            return self._rest(sub, versioned[1], versioned[2] or "/", session)
+            return self._rest(request, versioned[1], resource, session)
         except ApiError as error:
             return error.response()
 

@@ -27,6 +27,7 @@ class Result:
     """
 
     entity: Entity
+    columns: Sequence[Column]
     rows: Sequence[Row]
     total: int
     write: Callable[[Row, Tables], Written]
@@ -35,17 +36,21 @@ class Result:
 
 def run(text: str, org: Org, base: str, *, include_deleted: bool) -> Result:
     """Parse and carry out a query; `base` is the path of the API version. Raises SoqlError."""
-    query = parse(text)
-    resolver = Resolver(org, text, query.entity)
+    return execute(parse(text), org, base, include_deleted=include_deleted)
+
+
+def execute(query: Query, org: Org, base: str, *, include_deleted: bool) -> Result:
+    """Carry out a query. Raises SoqlError for what the org does not have or does not allow."""
+    resolver = Resolver(org, query.text, query.entity)
     columns = [resolver.column(path) for path in query.fields]
     _refuse_duplicates(columns)
     rows = _rows(query, resolver, org, include_deleted=include_deleted)
     write = writer(resolver.entity, columns, base)
     if query.counts:
-        return Result(resolver.entity, (), 1, write, _aggregate(query, resolver, rows, org.rows()))
+        return Result(resolver.entity, (), (), 1, write, _aggregate(query, resolver, rows, org.rows()))
     if not query.fields:
-        return Result(resolver.entity, (), len(rows), write)
-    return Result(resolver.entity, rows, len(rows), write)
+        return Result(resolver.entity, (), (), len(rows), write)
+    return Result(resolver.entity, columns, rows, len(rows), write)
 
 
 def writer(entity: Entity, columns: Sequence[Column], base: str) -> Callable[[Row, Tables], Written]:

@@ -66,6 +66,39 @@ _TABLE = (
     Switch("record_count", "stale", ("stale", "exact"), "approximate in the recordings"),
     Switch("country_picklists", True, YES_NO, "an org setting; adds the …StateCode and …CountryCode fields"),
     Switch("unsupported_version", 404, (404, 410), "both are documented for a retired version"),
+    # bulk queries
+    Switch("bulk_seconds", 0, None, "how long a job takes; the first half of it in UploadComplete"),
+    Switch("bulk_polls", 0, None, "how many looks at a job find it unfinished, however much time has passed"),
+    Switch("bulk_reads", "start", ("start", "end"), "when a job sees the data: at its creation or its end"),
+    Switch("bulk_bad_query", "refuse", ("refuse", "fail"), "a wrong query is a 400, or a job that fails"),
+    Switch(
+        "bulk_compound_code",
+        "FUNCTIONALITY_NOT_ENABLED",
+        ("FUNCTIONALITY_NOT_ENABLED", "API_ERROR"),
+        "both are reported for a compound field",
+    ),
+    Switch("bulk_unfinished_results", 400, (400, 204, 404), "old documents say 204, practice 400"),
+    Switch(
+        "bulk_empty_result",
+        "header",
+        ("header", "header_uncounted", "nothing", "nothing_uncounted"),
+        "what no rows look like; uncounted ones come without Sforce-NumberOfRecords",
+    ),
+    Switch("bulk_number_header", True, YES_NO, "Sforce-NumberOfRecords may be missing"),
+    Switch(
+        "bulk_locator_header",
+        "always",
+        ("always", "not_on_last", "never"),
+        "the last page says null; proxies drop unknown headers",
+    ),
+    Switch(
+        "bulk_header_row", "each_page", ("each_page", "first_page"), "one page of low trust says first only"
+    ),
+    Switch("bulk_short_page", False, YES_NO, "whether a page may have a row less than it counts"),
+    Switch("bulk_page_rows", 50_000, None, "rows of a page, also where maxRecords asks for more"),
+    Switch("bulk_pages_next", "nextRecordsUrl", ("nextRecordsUrl", "nextRecordUrl"), "the documents differ"),
+    Switch("bulk_page_link", "resultUrl", ("resultUrl", "resultLink"), "the documents differ"),
+    Switch("bulk_retention", 604_800, None, "seconds; results are kept for seven days"),
     # login
     Switch("refresh_token_rotation", False, YES_NO, "a policy of the connected app, being made mandatory"),
     Switch("rotation_ends_session", False, YES_NO, "the earlier session may be ended by a refresh"),
@@ -108,6 +141,18 @@ class Switches:
         if not fits:
             raise ValueError(f"switch {name} takes {allowed or 'a whole number'}, not {value!r}")
         self._values[name] = value
+
+    def described(self) -> dict[str, dict[str, Any]]:
+        """The whole table, for people: value, allowed values, assumed default, and what is not known."""
+        return {
+            name: {
+                "value": self._values[name],
+                "values": list(switch.values) if switch.values else "whole number",
+                "assumed_default": switch.default,
+                "unknown": switch.says,
+            }
+            for name, switch in SWITCHES.items()
+        }
 
     def values(self) -> dict[str, Any]:
         return dict(self._values)

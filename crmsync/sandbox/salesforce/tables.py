@@ -25,14 +25,21 @@ class Table:
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
         self._ordered: list[Row] | None = None
+        self._snapshot: Mapping[str, Row] | None = None
 
     def put(self, row: Row) -> None:
         self.rows[row["Id"]] = row
-        self._ordered = None
+        self._ordered = self._snapshot = None
 
     def drop(self, id_: str) -> None:
         del self.rows[id_]
-        self._ordered = None
+        self._ordered = self._snapshot = None
+
+    def snapshot(self) -> Mapping[str, Row]:
+        """The rows as they are now, by Id; shared by everybody who asks before the next change."""
+        if self._snapshot is None:
+            self._snapshot = dict(self.rows)
+        return self._snapshot
 
     def ordered(self) -> Sequence[Row]:
         """All rows by SystemModstamp, then Id."""

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -25,6 +25,9 @@ TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 - a path
 JWT_LIFETIME = 170
 """Seconds; Salesforce takes at most three minutes (contract 1.1)."""
 
+_TEST_HOSTS = ("--", ".sandbox.", ".scratch.")
+"""What the My Domain host of a sandbox or a scratch org holds, and no production host can."""
+
 _HINTS = {
     "invalid_client_id": "Check SALESFORCE_CLIENT_ID.",
     "invalid_client": "Check SALESFORCE_CLIENT_ID and SALESFORCE_CLIENT_SECRET.",
@@ -37,7 +40,7 @@ _HINTS = {
 class Session:
     """A token and the host it is good for. `clock` is the server's time and when it was seen (monotonic)."""
 
-    token: str
+    token: str = field(repr=False)
     instance_url: str
     clock: tuple[datetime, float] | None = None
 
@@ -181,7 +184,7 @@ class SalesforceAuth:
 def audience(login_url: str) -> str:
     """The `aud` of a JWT: login or test, whichever the host stands for (contract 5.3 no. 16)."""
     host = urlsplit(login_url).hostname or ""
-    is_test = host == "test.salesforce.com" or ".sandbox." in host
+    is_test = host == "test.salesforce.com" or any(part in host for part in _TEST_HOSTS)
     return f"https://{'test' if is_test else 'login'}.salesforce.com"
 
 

@@ -11,12 +11,14 @@ from typing import Any
 from crmsync.errors import Outage
 from crmsync.sources.base import Page, Row, Window
 from crmsync.sources.salesforce import soql
-from crmsync.sources.salesforce.client import SalesforceClient, next_locator
+from crmsync.sources.salesforce.client import SalesforceClient, is_last, next_locator
 from crmsync.sources.salesforce.errors import LocatorLost
 
 log = logging.getLogger(__name__)
 
 FRUITLESS_RESTARTS = 4
+EMPTY_PAGES = 50
+"""So many pages in a row without a row, and still not done: the query is given up for this run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +84,23 @@ class Changes:
     def pages(self, start: datetime | None) -> Iterator[Page]:
         """Pages until every stretch is done. A lost locator costs no row: it reads on behind the last one.
 
-        Raises Outage when a stretch keeps losing its locator without a row arriving.
+        Raises Outage when a stretch keeps losing its locator without a row arriving, or its pages lead
+        nowhere.
         """
+        room = self._limit
         left: list[Span | Second] = [Span(start or self._window.start, self._window.end)]
         position: str | None = None
         fruitless = 0
-        while left:
+        while left and room != 0:
             stretch = left.pop()
             last: Row | None = None
             try:
-                for body in self._bodies(stretch):
-                    rows = body.get("records") or []
-                    last = self._last_inside(rows) or last
+                for rows in self._results(stretch, room):
+                    inside = self._last_inside(rows)
+                    last = inside or last
                     position = max(position or "", self._stamp(last)) if last else position
-                    fruitless = 0 if rows else fruitless
+                    fruitless = 0 if inside else fruitless
+                    room = None if room is None else max(0, room - len(rows))
                     yield Page(rows, position)
             except LocatorLost:
                 fruitless += 1
@@ -105,22 +110,28 @@ class Changes:
                 rest = stretch.after(_moment(self._stamp(last)), last["Id"]) if last else [stretch]
                 left.extend(reversed(rest))
 
-    def _bodies(self, stretch: Span | Second) -> Iterator[dict[str, Any]]:
-        """The raw answers of one stretch, page by page, ended by `done` alone (contract 1.5)."""
+    def _results(self, stretch: Span | Second, limit: int | None) -> Iterator[list[Row]]:
+        """The rows of one stretch, page by page, ended by `done` alone (contract 1.5)."""
         query = soql.select(
             self._columns,
             self._object,
             [stretch.condition(self._cursor), self._where],
             order=stretch.order(self._cursor),
-            limit=self._limit,
+            limit=limit,
         )
         body = self._client.query(query)
-        expected, received = body.get("totalSize"), len(body.get("records") or ())
-        yield body
-        while not body.get("done", True):
-            body = self._client.next_page(next_locator(body))
-            received += len(body.get("records") or ())
-            yield body
+        more, rows = not is_last(body), body.get("records") or []
+        expected, received, empty = body.get("totalSize"), len(rows), 0
+        yield rows
+        while more:
+            locator = next_locator(body)
+            body = self._client.next_page(locator)
+            more, rows = not is_last(body), body.get("records") or []
+            empty = 0 if rows else empty + 1
+            if empty > EMPTY_PAGES or (rows and body.get("nextRecordsUrl") == locator):
+                raise Outage("the pages of a Salesforce query lead nowhere")
+            received += len(rows)
+            yield rows
         if isinstance(expected, int) and received < expected:
             log.warning(
                 "%s: %d of %d rows arrived; rows left the result meanwhile", self._object, received, expected
@@ -134,6 +145,24 @@ class Changes:
     def _stamp(self, row: Row) -> str:
         """The row's cursor as `YYYY-MM-DDTHH:MM:SSZ`; Salesforce gives it in UTC (contract 1.5)."""
         return f"{row[self._cursor][:19]}Z"
+
+
+def restarting(client: SalesforceClient, query: str, *, what: str) -> Iterator[dict[str, Any]]:
+    """The answers of an unordered query, page by page; begun again where its locator is lost.
+
+    Rows may then come twice. Raises Outage where it is lost again and again.
+    """
+    for _ in range(FRUITLESS_RESTARTS):
+        try:
+            body = client.query(query, what=what)
+            yield body
+            while not is_last(body):
+                body = client.next_page(next_locator(body))
+                yield body
+            return
+        except LocatorLost:
+            log.info("a page link no longer works; the query is begun again")
+    raise Outage("Salesforce keeps losing the place in a query")
 
 
 def _moment(stamp: str) -> datetime:

@@ -121,11 +121,10 @@ class SalesforceClient:
     def records(self, soql: str, *, everything: bool = True, what: str = "query") -> Iterator[dict[str, Any]]:
         """Every row of a query that is short enough to begin again if its locator is lost."""
         body = self.query(soql, everything=everything, what=what)
-        while True:
+        while not is_last(body):
             yield from body.get("records") or ()
-            if body.get("done", True):
-                return
             body = self.next_page(next_locator(body))
+        yield from body.get("records") or ()
 
     def close(self) -> None:
         self.http.close()
@@ -168,6 +167,14 @@ class SalesforceClient:
         if found:
             used, most = int(found[1]), int(found[2])
             self.usage = (max(used, self.usage[0] if self.usage else 0), most)
+
+
+def is_last(body: Any) -> bool:
+    """Whether this is the last page of a query. Raises Outage for what is no page at all."""
+    done = body.get("done") if isinstance(body, dict) else None
+    if not isinstance(done, bool):
+        raise Outage("Salesforce answered a query with something that is no page of its result")
+    return done
 
 
 def next_locator(body: dict[str, Any]) -> str:

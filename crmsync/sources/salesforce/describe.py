@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from crmsync.errors import ConfigError
+from crmsync.sources.base import Link
 from crmsync.text import did_you_mean
 
 CURSORS = ("SystemModstamp", "LastModifiedDate", "CreatedDate", "LoginTime")
@@ -50,6 +51,16 @@ class Column:
     type: str
     calculated: bool
     polymorphic: bool
+
+    @property
+    def doubt(self) -> str | None:
+        """Why a change of this field may go unnoticed, None where it does not."""
+        way_out = "its changes arrive only with `crmsync pull --refresh-formulas`"
+        if self.calculated:
+            return f"{self.path} is a formula, whose changes move no stamp; {way_out}"
+        if self.polymorphic:
+            return f"{self.path} goes through a parent of several kinds, which cannot be followed; {way_out}"
+        return None
 
 
 def parse(body: Mapping[str, Any]) -> Description:
@@ -124,3 +135,26 @@ def find(path: str, root: Description, describe: Callable[[str], Description]) -
         near = did_you_mean(last, [f.name for f in current.fields.values()])
         return f"{current.name} has no field {last}, or the integration user may not see it{near}"
     return Column(".".join([*spelled, field.name]), field.type, field.calculated, polymorphic)
+
+
+def links(
+    paths: Iterable[str], root: Description, describe: Callable[[str], Description]
+) -> tuple[Link, ...]:
+    """The parents that these paths go through, the nearest first; those of several kinds cannot be followed."""
+    fields: dict[str, list[str]] = {}
+    for path in sorted(paths):
+        chain, _, name = path.rpartition(".")
+        if chain:
+            fields.setdefault(chain, []).append(name)
+    found = []
+    for chain in sorted(fields, key=lambda chain: (chain.count("."), chain)):
+        *before, last = chain.split(".")
+        owner = root
+        for relationship in before:
+            owner = describe(owner.parents[relationship.lower()].refers_to[0])
+        link = owner.parents[last.lower()]
+        steps = [root.parents[before[0].lower()]] if before else []
+        if len(link.refers_to) == 1 and all(len(step.refers_to) == 1 for step in steps):
+            key = ".".join([*before, link.name])
+            found.append(Link(chain, key, link.refers_to[0], tuple(fields[chain])))
+    return tuple(found)

@@ -75,6 +75,8 @@ class QueryRefused(SalesforceError):
 class LocatorLost(SalesforceError):
     """A page's link no longer works: its session ended, or it expired."""
 
+    exit_code = 75
+
 
 class QueryTimeout(SalesforceError):
     """The query ran for too long."""
@@ -155,6 +157,8 @@ def error_for(reply: Reply, what: str) -> CrmsyncError:
         return UriTooLong(refusal, what)
     if refusal.may_pass:
         return Outage(f"Salesforce could not serve the {what} now ({refusal.words})")
+    if reply.ok:
+        return Outage(f"Salesforce answered the {what} with something unreadable ({refusal.words})")
     if refusal.status in (404, 410):
         return NotThere(refusal, what)
     if 300 <= refusal.status < 400:

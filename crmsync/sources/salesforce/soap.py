@@ -11,10 +11,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
-from crmsync.errors import AuthError, Outage
-from crmsync.http import CONNECT_TIMEOUT, USER_AGENT, is_loopback
+from crmsync.errors import AuthError, ConfigError, CrmsyncError, Outage
+from crmsync.http import CONNECT_TIMEOUT, PASSING_STATUSES, USER_AGENT, failure, is_loopback, origin_of
 
 LOGIN_TIMEOUT = 60.0
+PASSING_FAULTS = frozenset({"SERVER_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
 
 
 class _LoginSession(requests.Session):
@@ -43,8 +44,11 @@ def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
 def soap_login(login_url: str, username: str, password: str, security_token: str) -> tuple[str, str]:
     """Log in and return the session id and the instance's URL.
 
-    Raises AuthError when the login is refused or the password has expired, Outage without an answer.
+    Raises AuthError when the login is refused or the password has expired, Outage where it may be accepted
+    later, ConfigError where no Salesforce login answers.
     """
+    from xml.parsers.expat import ExpatError
+
     from simple_salesforce.exceptions import SalesforceAuthenticationFailed
     from simple_salesforce.login import SalesforceLogin
 
@@ -54,12 +58,11 @@ def soap_login(login_url: str, username: str, password: str, security_token: str
             username=username, password=password, security_token=security_token, session=session
         )
     except SalesforceAuthenticationFailed as refused:
-        raise AuthError(
-            f"Salesforce refused the SOAP login ({refused.code})",
-            hint="Check SALESFORCE_USERNAME, SALESFORCE_PASSWORD and SALESFORCE_SECURITY_TOKEN.",
-        ) from None
-    except requests.RequestException as error:
-        raise Outage(f"Salesforce's SOAP login gave no answer ({type(error).__name__})") from None
+        raise _refusal(refused.code, session.last) from None
+    except OSError as error:
+        raise failure(error, "Salesforce's SOAP login", origin_of(login_url)) from None
+    except (ExpatError, ValueError):
+        raise _refusal(None, session.last) from None
     finally:
         session.close()
     if session.last is not None and "<passwordExpired>true" in session.last.text:
@@ -70,3 +73,19 @@ def soap_login(login_url: str, username: str, password: str, security_token: str
     bare_host = urlsplit(f"//{host}").hostname or ""
     scheme = urlsplit(login_url).scheme if is_loopback(bare_host) else "https"
     return str(token), f"{scheme}://{host}"
+
+
+def _refusal(code: str | int | None, reply: requests.Response | None) -> CrmsyncError:
+    """The error for a login that failed: by its fault's code, else by its HTTP status."""
+    status = reply.status_code if reply is not None else 0
+    if code in PASSING_FAULTS or (not isinstance(code, str) and status in PASSING_STATUSES):
+        return Outage(f"Salesforce's SOAP login is not available now ({code or f'HTTP {status}'})")
+    if isinstance(code, str):
+        return AuthError(
+            f"Salesforce refused the SOAP login ({code})",
+            hint="Check SALESFORCE_USERNAME, SALESFORCE_PASSWORD and SALESFORCE_SECURITY_TOKEN.",
+        )
+    return ConfigError(
+        f"the login host did not answer as Salesforce's SOAP login does (HTTP {status})",
+        hint="Check SALESFORCE_LOGIN_URL.",
+    )

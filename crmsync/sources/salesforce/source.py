@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crmsync.config import Config, Sync
 from crmsync.errors import AuthError, ConfigError, TryAgain
 from crmsync.http import Budget, Retry, Stopper
-from crmsync.sources.base import Row, Shape, Stream, Vault, Window
+from crmsync.sources.base import Deletions, Link, Memory, Row, Shape, Stream, Vault, Window
 from crmsync.sources.salesforce import describe, soql
 from crmsync.sources.salesforce.auth import SalesforceAuth
 from crmsync.sources.salesforce.changes import Changes
 from crmsync.sources.salesforce.client import SalesforceClient
+from crmsync.sources.salesforce.deletes import DeleteLog
 from crmsync.sources.salesforce.errors import SalesforceError
+from crmsync.sources.salesforce.parents import ParentChanges
 from crmsync.text import did_you_mean
 
 log = logging.getLogger(__name__)
@@ -112,18 +114,52 @@ class SalesforceSource:
             objects[name] = describe.condensed(body)
         return describe.parse(objects[name])
 
-    def streams(self, window: Window, columns: Iterable[str], limit: int | None = None) -> list[Stream]:
-        return [
-            Changes(
-                self.client,
-                self._sync.object,
-                self._select(columns),
-                window,
-                cursor=self.shape().cursor,
-                where=self._sync.where,
-                limit=limit,
-            )
-        ]
+    def streams(
+        self, window: Window, columns: Iterable[str], memory: Memory, limit: int | None = None
+    ) -> list[Stream]:
+        """The changes; then, unless everything is read anyway, the children of each changed parent object."""
+        shape = self.shape()
+        select = self._select(columns)
+        changes = Changes(
+            self.client,
+            self._sync.object,
+            select,
+            window,
+            cursor=shape.cursor,
+            where=self._sync.where,
+            limit=limit,
+        )
+        if window.start is None or limit is not None:
+            return [changes]
+        return [changes, *(self._parents(link, select, window, memory) for link in shape.links)]
+
+    def deletions(self, window: Window, delivered: Callable[[Sequence[str]], set[str]]) -> Deletions:
+        return self._delete_log().read(window, delivered)
+
+    def _delete_log(self) -> DeleteLog:
+        described = self.description(self._sync.object)
+        return DeleteLog(
+            self.client,
+            self._sync.object,
+            cursor=self.shape().cursor,
+            has_is_deleted=described.field("IsDeleted") is not None,
+            has_master=described.field("MasterRecordId") is not None,
+            replicateable=described.replicateable,
+        )
+
+    def _parents(self, link: Link, select: list[str], window: Window, memory: Memory) -> ParentChanges:
+        parent = self.description(link.object)
+        return ParentChanges(
+            self.client,
+            self._sync.object,
+            select,
+            window,
+            link,
+            memory,
+            cursor=describe.cursor_of(parent),
+            bookkeeping=[name for name in BOOKKEEPING if parent.field(name)],
+            where=self._sync.where,
+        )
 
     def latest_covered(self, window: Window) -> datetime | None:
         """`latestDateCovered` of `/updated`: a refusal of any kind is no information (law 2)."""
@@ -159,10 +195,12 @@ class SalesforceSource:
             self._connected.close()
 
     def _select(self, columns: Iterable[str]) -> list[str]:
-        """Bookkeeping columns first, then the mapped ones, none twice."""
-        fields = self.description(self._sync.object).fields
-        bookkeeping = [name for name in BOOKKEEPING if name.lower() in fields]
-        return list(dict.fromkeys([*bookkeeping, self.shape().cursor, *columns]))
+        """Bookkeeping columns first, then the mapped ones and the keys of their parents, none twice."""
+        described = self.description(self._sync.object)
+        bookkeeping = [name for name in BOOKKEEPING if described.field(name)]
+        shape = self.shape()
+        keys = [link.key for link in shape.links]
+        return list(dict.fromkeys([*bookkeeping, shape.cursor, *columns, *keys]))
 
     def _look_up(self, root: describe.Description) -> Shape:
         problems: list[str] = []
@@ -186,6 +224,12 @@ class SalesforceSource:
             paths={path: column.path for path, column in found.items()},
             types={column.path: column.type for column in found.values()},
             cursor=describe.cursor_of(root),
+            links=describe.links({c.path for p, c in found.items() if p in wanted}, root, self.description),
+            advice=tuple(
+                f"field {wanted[path]}: {column.doubt}"
+                for path, column in found.items()
+                if path in wanted and column.doubt
+            ),
         )
 
     def _no_such_object(self, name: str) -> str:

@@ -1,0 +1,1 @@
+"""The command line against servers that speak the real contracts: processes of their own, over real sockets."""
