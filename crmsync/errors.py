@@ -39,6 +39,12 @@ class ConfigError(CrmsyncError):
         super().__init__(message, hint=hint)
 
 
+class SourceChanged(CrmsyncError):
+    """The source refuses a field that it described: it has to be described anew."""
+
+    exit_code = 78
+
+
 class StateError(CrmsyncError):
     """The stored state cannot be trusted: it is refused, never reset."""
 

@@ -167,11 +167,17 @@ class Stopper:
     """Lets a pause end early when the run is asked to stop."""
 
     event: threading.Event = field(default_factory=threading.Event)
-    signum: int | None = None
+    reason: CrmsyncError | None = None
 
-    def stop(self, signum: int) -> None:
-        self.signum = signum
+    def stop(self, reason: CrmsyncError) -> None:
+        """Ask the run to end with this error. The first reason counts."""
+        self.reason = self.reason or reason
         self.event.set()
+
+    def check(self) -> None:
+        """Raises the reason to stop, if there is one."""
+        if self.reason is not None:
+            raise self.reason
 
     def sleep(self, seconds: float) -> None:
         self.event.wait(seconds)

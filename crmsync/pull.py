@@ -15,9 +15,11 @@ from datetime import datetime, timedelta
 
 from crmsync import window as windows
 from crmsync.config.sync import Sync
+from crmsync.deletions import Deletions, Reconciliation
 from crmsync.delivery import Counts, Courier, Delivery, Limits, Position, Tracker
 from crmsync.destinations.base import Destination
-from crmsync.errors import BrakeError, Interrupted, NoWatermark, StateError, Unconfirmed
+from crmsync.errors import BrakeError, NoWatermark, SourceChanged, StateError, Unconfirmed
+from crmsync.fit import Fit, fit
 from crmsync.http import Stopper
 from crmsync.mapping import Mapper, Skip, fingerprint
 from crmsync.parents import seen_in
@@ -30,12 +32,11 @@ from crmsync.state.lock import Lock
 from crmsync.state.outbox import Outbox
 from crmsync.state.rejects import Rejects
 from crmsync.state.store import Store
-from crmsync.tombstones import allowed as allowed_tombstones
-from crmsync.tombstones import tombstone
 from crmsync.window import Plan, Range
 
 log = logging.getLogger(__name__)
 
+MOST_OPEN_REJECTS = 100_000
 REDELIVERIES = 3
 """How often rows whose batch was given up are read and sent again within a run."""
 
@@ -66,6 +67,7 @@ class Report:
     open_rejects: int = 0
     abandoned: int = 0
     tombstones: int = 0
+    dropped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def note(self, sentence: str) -> None:
@@ -118,6 +120,23 @@ class Pull:
             self._deliver_again(ids)
         return self.report
 
+    def reconcile(self, *, repair: bool) -> Reconciliation:
+        """Compare every Id of the source with the ledger, and with `repair` mend what differs.
+
+        Without a complete ledger everything counts as undelivered, and nothing is flagged.
+        """
+        with self._at_work():
+            deletions = self._deletions()
+            found = deletions.compare()
+            if not self._ledger.is_complete:
+                self.report.note(
+                    "the ledger does not know everything delivered; repairing sends all of it again"
+                )
+            if repair:
+                self.report.tombstones = deletions.repair(found, stamp(self._source.now()))
+            deletions.remember_absent(found.unconfirmed)
+        return found
+
     @contextlib.contextmanager
     def _at_work(self) -> Iterator[None]:
         """Hold the lock, with the state loaded and what an interrupted run left behind settled."""
@@ -165,6 +184,7 @@ class Pull:
             self.report.counts,
             limits=self._settings.limits,
             begin=self._begin_sending,
+            check=self._stopper.check,
             takes_back_flags=self._sync.deletes == "flag",
         )
 
@@ -213,22 +233,36 @@ class Pull:
         self._delivery.write_all = plan.write_all
         self.report.resumed = self.report.resumed or plan.resumed
         self.report.window = (stamp(plan.window.start) if plan.window.start else None, stamp(plan.window.end))
-        positions = dict(self._state.progress.positions) if self._state.progress and plan.moves else {}
         if plan.reads_everything and not plan.resumed:
             self._ledger.begin_full()
             if self._state.watermark is None:
                 self._ledger.declare_complete()
-        for stream in self._source.streams(plan.window, mapper.columns, self._ledger, self._asked.limit):
-            at = positions.get(stream.name)
-            if at != DONE:
-                self._read_stream(stream, windows.resume_at(at, plan.window, self._settings.overlap))
+        try:
+            self._read_streams(plan, mapper)
+        except SourceChanged as changed:
+            log.info("the source has changed, it is described anew: %s", changed)
+            self._source.look_again()
+            self._mapper = None
+            self._read_streams(plan, self._mapping(plan))
         self._delivery.drain()
         self._redeliver()
         if self._sync.deletes == "flag" and self._asked.limit is None:
-            self._flag_deletions(plan)
+            flagged, warnings = self._deletions().flag_window(plan.window)
+            self.report.tombstones += flagged
+            for warning in warnings:
+                self.report.note(warning)
         self._checkpoint()
         self._close_window(plan)
         self._current = None
+
+    def _read_streams(self, plan: Plan, mapper: Mapper) -> None:
+        """Read every stream that is not done, each from its position."""
+        limit = self._asked.limit
+        for stream in self._source.streams(plan.window, mapper.columns, self._ledger, limit):
+            progress = self._state.progress if plan.moves else None
+            at = progress.positions.get(stream.name) if progress else None
+            if at != DONE:
+                self._read_stream(stream, windows.resume_at(at, plan.window, self._settings.overlap))
 
     def _read_stream(self, stream: Stream, start: datetime | None) -> None:
         assert self._mapper is not None
@@ -241,23 +275,18 @@ class Pull:
             self._delivery.add([self._mapper.map(row) for row in page.rows], place)
             self._checkpoint()
             self._watch(self.report.counts)
-            self._stop_if_asked()
+            self._stopper.check()
         self._delivery.add([], Position(stream.name, DONE))
 
     def _mapping(self, plan: Plan) -> Mapper:
         """Compile the mapping for the org as it is now, and say so where it has changed since."""
         if self._mapper is None:
             shape = self._source.shape()
-            spelled = self._sync.spelled(shape.paths)
-            self._links = shape.links
-            self._mapper = Mapper(
-                spelled,
-                types=shape.types,
-                default_region=self._settings.default_region,
-                cursor=shape.cursor,
-            )
+            found = fit(self._sync, shape, self._settings.default_region, self._state.delivered_paths)
+            self._mapper, self._links = found.mapper, shape.links
             self.report.counts.left_out = self._mapper.left_out
             self._state.fingerprint = fingerprint(self._sync, self._settings.default_region)
+            self._note_vanished(found)
         settled = self._state.settled_fingerprint
         if settled and settled != self._state.fingerprint and not (plan.moves and plan.window.start is None):
             self.report.note(
@@ -266,27 +295,16 @@ class Pull:
             )
         return self._mapper
 
-    def _flag_deletions(self, plan: Plan) -> None:
-        """Send a tombstone for every delivered row that is gone. The winner of a merge is written first."""
-        found = self._source.deletions(plan.window, self._ledger.delivered)
-        for warning in found.warnings:
-            self.report.note(warning)
-        allowed = allowed_tombstones(len(self._ledger))
-        if len(found.rows) > allowed and not self._settings.allow_deletes:
-            raise BrakeError(
-                f"{len(found.rows):,} delivered rows are gone, more than the {allowed:,} that one run flags unasked",
-                hint=f"If that is right: `crmsync pull {self._sync.name} --allow-deletes`, once.",
-            )
-        winners = list(dict.fromkeys(d.merged_into for d in found.rows if d.merged_into))
-        if winners:
-            self._deliver_again(winners)
-        entries = self._ledger.lookup([deletion.id for deletion in found.rows])
-        self._delivery.add(
-            [tombstone(self._sync, d.id, entries[d.id].key, d.stamp, d.merged_into) for d in found.rows],
-            None,
+    def _deletions(self) -> Deletions:
+        return Deletions(
+            self._sync,
+            self._source,
+            self._ledger,
+            self._delivery,
+            self._store,
+            deliver_again=self._deliver_again,
+            unlimited=self._settings.allow_deletes,
         )
-        self.report.tombstones += len(found.rows)
-        self._delivery.drain()
 
     def _redeliver(self) -> None:
         """Read and send again the rows whose batches were given up (law 7)."""
@@ -304,6 +322,18 @@ class Pull:
                 f"{len(self._delivery.abandoned)} records were sent and cannot be proved delivered"
             )
 
+    def _note_vanished(self, found: Fit) -> None:
+        """Say which fields are left out, until a person has taken note of it."""
+        self._state.dropped_paths = found.dropped
+        self._state.delivered_paths = sorted({*self._state.delivered_paths, *found.paths})
+        self._state.accepted_paths = [p for p in self._state.accepted_paths if p in found.dropped]
+        self.report.dropped = [p for p in found.dropped if p not in self._state.accepted_paths]
+        for path in self.report.dropped:
+            self.report.note(
+                f"{self._sync.object}.{path} has vanished and is left out; profiles keep its last value "
+                f"(`crmsync fields {self._sync.name} --accept` takes note of it)"
+            )
+
     def _deliver_again(self, ids: Sequence[str]) -> None:
         """Read these rows and deliver them; those that are gone are skipped as such."""
         mapper = self._mapping(Plan(windows.NOWHERE, moves=False))
@@ -317,6 +347,11 @@ class Pull:
         """Keep how far the streams are settled. Rejects are durable before a position moves past them."""
         reached = self._tracker.reached()
         self._rejects.flush()
+        if len(self._rejects) >= MOST_OPEN_REJECTS:
+            raise BrakeError(
+                f"{len(self._rejects):,} rejects are open: something is wrong with more than single rows",
+                hint="See `crmsync rejects list`; mend the cause, then `crmsync rejects retry` or `drop`.",
+            )
         plan, progress = self._current, self._state.progress
         if plan is None or not plan.moves or progress is None or not reached:
             return
@@ -363,10 +398,6 @@ class Pull:
     def _save(self) -> None:
         self._state.run_id = self._run_id
         self._checkpoints.save(self._state)
-
-    def _stop_if_asked(self) -> None:
-        if self._stopper.signum is not None:
-            raise Interrupted(self._stopper.signum)
 
     def _close_room(self) -> None:
         self.report.new_rejects = self._rejects.opened

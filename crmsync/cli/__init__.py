@@ -14,10 +14,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check", "Try every setting, login, object and field, and say what to do."),
     "explain": ("explain", "Show what becomes of one row, and what was delivered of it."),
     "rejects": ("rejects", "List, show, retry or drop what could not be delivered."),
+    "fields": ("fields", "Show which mapped fields the org offers today."),
+    "reconcile": ("reconcile", "Compare every Id in the CRM with what was delivered, and mend it."),
     "state": ("state", "Show or set how far a sync is; force a lock open."),
     "config": ("config", "Show every setting and where it was set."),
-    "sandbox": ("sandbox", "Serve a Salesforce org and an Experiture workspace on this machine."),
-    "demo": ("demo", "Try everything against the sandbox: a full pull, changes, a delta, a comparison."),
+    "sandbox": ("sandbox", "Serve a make-believe Salesforce and Experiture on this machine."),
+    "demo": ("demo", "Try it all against the sandbox: full pull, changes, delta, proof."),
 }
 
 

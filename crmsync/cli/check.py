@@ -15,6 +15,7 @@ from crmsync.cli.pull import worst
 from crmsync.cli.wiring import Workplace, new_run_id
 from crmsync.config import Config
 from crmsync.errors import CrmsyncError
+from crmsync.fit import fit
 from crmsync.state import open_store
 from crmsync.state.checkpoint import Checkpoint
 
@@ -97,6 +98,7 @@ def _clock(place: Workplace) -> str:
 
 def _fields(place: Workplace) -> str:
     shape = place.source.shape()
+    fit(place.sync, shape, place.config.default_region, delivered=())
     return f"{len(shape.types)} mapped paths found, changes followed by {shape.cursor}"
 
 

@@ -10,9 +10,11 @@ import orjson
 from crmsync.cli.common import common_options, configure, one_sync
 from crmsync.cli.wiring import Workplace, new_run_id
 from crmsync.errors import ConfigError
+from crmsync.fit import fit
 from crmsync.health.redaction import printable
 from crmsync.mapping import Mapper, Record, Reject, Skip
 from crmsync.normalize import id18
+from crmsync.state.checkpoint import Checkpoint
 from crmsync.state.ledger import Ledger
 from crmsync.state.rejects import Rejects
 
@@ -39,12 +41,8 @@ def command(
     wanted = id18(row_id)
     with Workplace(config, sync, run_id=new_run_id()) as place:
         shape = place.source.shape()
-        mapper = Mapper(
-            sync.spelled(shape.paths),
-            types=shape.types,
-            default_region=config.default_region,
-            cursor=shape.cursor,
-        )
+        state = Checkpoint(place.store, sync.name).load()
+        mapper = fit(sync, shape, config.default_region, state.delivered_paths if state else ()).mapper
         row = next(iter(place.source.read([wanted], mapper.columns)), None)
         if row is None:
             raise ConfigError(

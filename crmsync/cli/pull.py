@@ -57,6 +57,9 @@ Examples:
 @click.option("--allow-deletes", is_flag=True, help="Flag as many deletions as there are, this once.")
 @click.option("--dry-run", is_flag=True, help="Do everything but write.")
 @click.option(
+    "--max-duration", type=DURATION, metavar="TIME", help="Stop cleanly after this long (exit code 75)."
+)
+@click.option(
     "--wait", type=DURATION, default=None, metavar="TIME", help="Wait so long for another run to end."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, as its last line.")
@@ -71,6 +74,7 @@ def command(
     refresh_formulas: bool,
     allow_deletes: bool,
     dry_run: bool,
+    max_duration: timedelta | None,
     wait: timedelta | None,
     as_json: bool,
     config_path: str | None,
@@ -89,8 +93,8 @@ def command(
     logs.set_run_id(job.run_id)
     config = configure(config_path, verbosity)
     syncs = chosen_syncs(config, names)
-    with stopping(job.stopper, lambda: log.warning("stopping: waiting for what is in flight")):
-        results = [_one(config, sync, job) for sync in syncs if job.stopper.signum is None]
+    with stopping(job.stopper, lambda: log.warning("stopping: waiting for what is in flight"), max_duration):
+        results = [_one(config, sync, job) for sync in syncs if job.stopper.reason is None]
     code = worst([result["exit_code"] for result in results])
     if as_json:
         click.echo(_json({"run_id": job.run_id, "exit_code": code, **_paths(config), "syncs": results}))
@@ -157,7 +161,8 @@ def tell_about(sync: Sync, report: Report, error: CrmsyncError | None) -> None:
 def outcome(report: Report, config: Config, error: CrmsyncError | None) -> dict[str, Any]:
     counts = report.counts
     allowed = config.max_rejects.allowed(counts.read)
-    code = error.exit_code if error else 3 if report.new_rejects > allowed or report.abandoned else 0
+    worth_a_look = report.new_rejects > allowed or report.abandoned or report.dropped
+    code = error.exit_code if error else 3 if worth_a_look else 0
     if code == 3 and report.new_rejects > allowed:
         report.note(
             f"{count(report.new_rejects, 'new reject')}, more than the {allowed} allowed (CRMSYNC_MAX_REJECTS)"
@@ -170,6 +175,7 @@ def outcome(report: Report, config: Config, error: CrmsyncError | None) -> dict[
         "open_rejects": report.open_rejects,
         "abandoned": report.abandoned,
         "tombstones": report.tombstones,
+        "dropped": report.dropped,
         "window": {"start": report.window[0], "end": report.window[1]} if report.window else None,
         "resumed": report.resumed,
         "watermark": report.watermark,

@@ -19,9 +19,9 @@ LOGINS = ("client_credentials", "jwt", "refresh_token", "password", "token")
 
 EPILOG = """\b
 Examples:
-  crmsync sandbox                            a thousand contacts on a free port
+  crmsync sandbox                           a thousand contacts on a free port
   crmsync sandbox --contacts 5137 --listen 8800 --data ./sandbox
-  set -a; . ./sandbox/sandbox.env; set +a    in another terminal, then:
+  set -a; . ./sandbox/sandbox.env; set +a   in another terminal, then:
   crmsync check && crmsync pull --full
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -15,7 +16,7 @@ from typing import Any, Self
 from crmsync.config import Config, Sync
 from crmsync.delivery import Counts, DryDestination, Limits
 from crmsync.destinations.base import Destination
-from crmsync.errors import ConfigError
+from crmsync.errors import ConfigError, DeadlineReached, Interrupted
 from crmsync.http import Stopper
 from crmsync.pull import Pull, Settings
 from crmsync.sources.base import Source
@@ -166,13 +167,21 @@ def new_run_id() -> str:
 
 
 @contextlib.contextmanager
-def stopping(stopper: Stopper, tell: Callable[[], None]) -> Iterator[None]:
-    """A first SIGINT or SIGTERM stops gracefully and calls `tell`, a second one stops at once."""
+def stopping(stopper: Stopper, tell: Callable[[], None], longest: timedelta | None = None) -> Iterator[None]:
+    """A first SIGINT or SIGTERM stops gracefully and calls `tell`, a second one stops at once.
+
+    So does `longest`, once it is over.
+    """
+    if longest is not None:
+        reached = DeadlineReached("--max-duration is over; the next run goes on from the last checkpoint")
+        timer = threading.Timer(longest.total_seconds(), stopper.stop, [reached])
+        timer.daemon = True
+        timer.start()
 
     def stop(signum: int, _frame: FrameType | None) -> None:
-        if stopper.signum is not None:
+        if isinstance(stopper.reason, Interrupted):
             raise KeyboardInterrupt
-        stopper.stop(signum)
+        stopper.stop(Interrupted(signum))
         tell()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

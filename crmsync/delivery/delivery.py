@@ -56,7 +56,7 @@ class _Flight:
 class Delivery:
     """Delivers the records of one run of one sync.
 
-    `begin` is called once, before the first parcel leaves. `write_all` sends also what the ledger knows;
+    `begin` is called once, before the first parcel leaves; `check` raises where the run is to stop. `write_all` sends also what the ledger knows;
     `takes_back_flags` clears the tombstone fields of a row that is back.
     `abandoned` collects the Ids whose fate cannot be learned: they have to be read and added again.
     """
@@ -73,6 +73,7 @@ class Delivery:
         *,
         limits: Limits,
         begin: Callable[[], None],
+        check: Callable[[], None],
         write_all: bool = False,
         takes_back_flags: bool = False,
     ) -> None:
@@ -85,6 +86,7 @@ class Delivery:
         self._counts = counts
         self._limits = limits
         self._begin: Callable[[], None] | None = begin
+        self._check = check
         self.write_all = write_all
         self.takes_back_flags = takes_back_flags
         self.abandoned: list[str] = []
@@ -152,6 +154,7 @@ class Delivery:
         """Send nothing more and wait at most so long for what is in flight. Errors are left to the caller's own."""
         deadline = time.monotonic() + seconds
         self._batch = Batch()
+        self._check = _carry_on
         while self._flights and time.monotonic() < deadline:
             try:
                 self._tend(block=True, timeout=0.1)
@@ -279,8 +282,10 @@ class Delivery:
 
         self._pool.submit(run)
 
-    def _tend(self, *, block: bool, timeout: float = 30.0) -> None:
+    def _tend(self, *, block: bool, timeout: float = 0.5) -> None:
         """Take in what couriers report; with `block`, wait for one report. Raises what a courier met."""
+        if block:
+            self._check()
         self._ask_due()
         while True:
             try:
@@ -355,3 +360,7 @@ class Delivery:
         )
         self.abandoned += flight.parcel.ids
         self._lost.append(flight)
+
+
+def _carry_on() -> None:
+    """Once a run is stopping, nothing stops it any further."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 MASK = "********"
 _ATOM = r"""[^\s@<>"'(),:;=\[\]]"""
+_ODD = r"""[^\s@<>"(),:;\[\]]"""
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=!-]{6,}"), r"\1 " + MASK),
@@ -27,6 +28,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(rf"(?<!{_ATOM})(?:{_ATOM}|(?<=\w)'(?=\w))+(?:@|%40){_ATOM}+\.{_ATOM}+"),
         "[e-mail]",
     ),
+    (re.compile(rf"(?<!{_ODD}){_ODD}+(?:@|%40){_ATOM}+\.{_ATOM}+"), "[e-mail]"),
     (re.compile(r"(?<![\w+/])(?:\+|%2B)[ (]?\d(?:[ ().\-/]{0,3}\d){6,}"), "[phone]"),
     (re.compile(r"(?<![\w.+-])(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])"), "[phone]"),
 )
@@ -52,7 +54,8 @@ class Redactor:
 
 def _spellings(secret: str) -> set[str]:
     """A secret as it is, and as it stands in a URL, a form, JSON or a Python literal."""
-    return {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    in_url = quote(secret, safe="", errors="surrogateescape")
+    return {secret, in_url, in_url.replace("%20", "+"), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
 
 
 def printable(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -75,6 +75,17 @@ class Deletions:
     warnings: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Fates:
+    """What became of some Ids: deleted rows, living ones, those that are not there at all, and of the last
+    those that the delete log names."""
+
+    deleted: list[Deletion]
+    alive: list[str]
+    absent: list[str]
+    logged: frozenset[str]
+
+
 class Memory(Protocol):
     """What is known to be delivered, as far as a stream needs it to leave out what is."""
 
@@ -92,6 +103,8 @@ class Shape:
     types: Mapping[str, str]
     """The type of each path, in the source's words, keyed by its own spelling."""
     cursor: str
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """The mapped paths that are not there, each with a sentence saying so."""
     links: tuple[Link, ...] = ()
     """The parents that can be followed, each to be selected by its `key`."""
     advice: tuple[str, ...] = ()
@@ -104,6 +117,10 @@ class Source(Protocol):
     catalog: dict[str, Any]
     """What was learned about the source's objects, to be kept between runs."""
 
+    def look_again(self) -> None:
+        """Describe anew at the next need: the object has changed since."""
+        ...
+
     def requests(self) -> dict[str, int]:
         """Requests sent so far, by kind."""
         ...
@@ -113,7 +130,7 @@ class Source(Protocol):
         ...
 
     def shape(self) -> Shape:
-        """Describe the object. Raises ConfigError for mapped fields that are not there."""
+        """Describe the object. Raises ConfigError where the object itself is not there."""
         ...
 
     def streams(
@@ -124,6 +141,14 @@ class Source(Protocol):
 
     def deletions(self, window: Window, delivered: Callable[[Sequence[str]], set[str]]) -> Deletions:
         """The rows gone in a window, of those that `delivered` says were delivered and not flagged yet."""
+        ...
+
+    def ids(self) -> Iterator[list[str]]:
+        """Every Id that the sync reads and that is not deleted, some at a time; one may come twice."""
+        ...
+
+    def fates(self, ids: Sequence[str]) -> Fates:
+        """What became of these Ids, whether the sync's condition holds for them or not."""
         ...
 
     def latest_covered(self, window: Window) -> datetime | None:

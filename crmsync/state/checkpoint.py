@@ -38,7 +38,9 @@ class State:
     `watermark`: every stream of every window before it is closed. `covered`: the watermark, held back while
     transactions of the source were still open. `generation` names the last run that may have written:
     a ledger of another generation is not to be trusted (law 3). `fingerprint` is the mapping's at the last
-    run, `settled_fingerprint` the mapping under which everything was last written.
+    run, `settled_fingerprint` the mapping under which everything was last written. `delivered_paths` are the
+    source paths that were ever delivered, `dropped_paths` those of them that have vanished since,
+    `accepted_paths` those of which a person has taken note.
     """
 
     sync: str
@@ -50,6 +52,9 @@ class State:
     generation: str = ""
     fingerprint: str = ""
     settled_fingerprint: str = ""
+    delivered_paths: list[str] = field(default_factory=list)
+    dropped_paths: list[str] = field(default_factory=list)
+    accepted_paths: list[str] = field(default_factory=list)
     run_id: str = ""
     updated_at: str = ""
 

@@ -35,6 +35,15 @@ class Entry:
     deleted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`others` Ids were given; `only_here` and `only_others` stand on one side alone, sorted."""
+
+    others: int
+    only_here: list[str]
+    only_others: list[str]
+
+
 class Ledger:
     """The ledger of one sync. Used by one thread."""
 
@@ -182,10 +191,18 @@ class Ledger:
     def close(self) -> None:
         self._db.close()
 
-    def ids(self) -> Iterator[tuple[str, bool]]:
-        """Every Id with whether it is flagged as deleted, in the order of Ids."""
-        for row_id, deleted in self._db.execute("SELECT id, deleted FROM entries ORDER BY id"):
-            yield row_id, bool(deleted)
+    def compare(self, others: Iterable[Iterable[str]]) -> Comparison:
+        """Hold other Ids, given some at a time, against those delivered and not flagged as deleted."""
+        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS others (id TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._db.execute("DELETE FROM others")
+        for some in others:
+            with self._transaction():
+                self._db.executemany("INSERT OR IGNORE INTO others VALUES (?)", ((i,) for i in some))
+        return Comparison(
+            others=int(self._db.execute("SELECT COUNT(*) FROM others").fetchone()[0]),
+            only_here=[row[0] for row in self._db.execute(_ONLY_HERE)],
+            only_others=[row[0] for row in self._db.execute(_ONLY_OTHERS)],
+        )
 
     def _parents(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes | None]:
         """What is known of these parents, by (chain, Id)."""
@@ -246,6 +263,8 @@ def _marks(values: Sequence[str]) -> str:
     return ",".join("?" * len(values))
 
 
+_ONLY_HERE = "SELECT id FROM entries WHERE deleted = 0 EXCEPT SELECT id FROM others"
+_ONLY_OTHERS = "SELECT id FROM others EXCEPT SELECT id FROM entries WHERE deleted = 0"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS entries (

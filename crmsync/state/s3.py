@@ -169,7 +169,7 @@ class S3Store:
             for key in self._bucket.keys(folder):
                 number, _, rest = key.removeprefix(folder).partition("/")
                 if number.isdigit():
-                    found.append((key, int(number), f"{folder}{{generation:06d}}/{rest}"))
+                    found.append((key, int(number), f"{folder}{{generation:010d}}/{rest}"))
         return found
 
     def _key(self, name: str) -> str:
@@ -180,7 +180,7 @@ class S3Store:
         if not _is_fenced(name):
             return name
         sync, kind, *rest = name.split("/")
-        return "/".join([sync, kind, f"{self._generation(sync):06d}", *rest])
+        return "/".join([sync, kind, f"{self._generation(sync):010d}", *rest])
 
     def _generation(self, sync: str) -> int:
         fence = self._fences.get(sync)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -774,3 +775,27 @@ def test_answers_over_the_wire_carry_the_orgs_clock_and_gzip(
     assert response.headers["Content-Encoding"] == "gzip"
     assert response.headers["Content-Type"] == "application/json;charset=UTF-8"
     assert len(response.json()["sobjects"]) == 5
+
+
+def test_precomputed_queries_are_served_from_bytes_until_something_changes(org: Caller) -> None:
+    org.control("page_sizes", sizes=[300])
+    org.control("precompute")
+    first = org.query(ORDERED)
+    more = org.get(first["nextRecordsUrl"])
+    org.service.org.insert("Contact", [{"LastName": "unseen"}], stamp="2030-01-01T00:00:00.000+0000")
+    assert org.query(ORDERED) == first
+    org.token = json.loads(org.login(client_credentials(org)).body)["access_token"]
+    assert org.get(first["nextRecordsUrl"]) == more
+    assert org.query(ORDERED, sforce_query_options="batchSize=200")["totalSize"] == first["totalSize"] + 1
+    zipped = org.send("GET", f"{DATA}/query/", urlencode({"q": ORDERED}), accept_encoding="gzip")
+    assert zipped.headers["Content-Encoding"] == "gzip"
+    assert json.loads(gzip.decompress(zipped.body))["totalSize"] == first["totalSize"] + 1
+    org.control("counts")
+    assert org.query(ORDERED) == first
+    org.control("insert", object="Contact", rows=[{"LastName": "seen"}])
+    assert org.query(ORDERED)["totalSize"] == first["totalSize"] + 2
+    before = org.control("quota")["used"]
+    org.query(ORDERED)
+    assert org.control("quota")["used"] == before + 1
+    org.control("precompute", on=False)
+    assert org.refused(f"{DATA}/query")[:2] == (400, "MALFORMED_QUERY")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from .world import Crmsync, Sandbox, serving
-
-StartSandbox = Callable[..., Sandbox]
+from .world import Crmsync, Install, Sandbox, StartSandbox, serving
 
 
 @pytest.fixture
 def start_sandbox(tmp_path: Path) -> Iterator[StartSandbox]:
-    """Starts sandboxes that end with the test: `start_sandbox(contacts, *arguments)`."""
     with ExitStack() as open_ones:
 
         def start(contacts: int = 300, *arguments: str) -> Sandbox:
@@ -26,15 +23,21 @@ def start_sandbox(tmp_path: Path) -> Iterator[StartSandbox]:
 
 
 @pytest.fixture
+def install(tmp_path: Path) -> Install:
+    homes = (tmp_path / f"home-{number}" for number in range(100))
+    return lambda sandbox: Crmsync(next(homes), dict(sandbox.environment))
+
+
+@pytest.fixture
 def sandbox(start_sandbox: StartSandbox) -> Sandbox:
     """A sandbox of 300 contacts for one test, which may do with it what it likes."""
     return start_sandbox()
 
 
 @pytest.fixture
-def crmsync(sandbox: Sandbox, tmp_path: Path) -> Crmsync:
+def crmsync(sandbox: Sandbox, install: Install) -> Crmsync:
     """A crmsync that has never run, set up for `sandbox`."""
-    return Crmsync(tmp_path / "home", dict(sandbox.environment))
+    return install(sandbox)
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +54,6 @@ def nasty(_nasty_org: Sandbox) -> Sandbox:
 
 
 @pytest.fixture
-def nasty_crmsync(nasty: Sandbox, tmp_path: Path) -> Crmsync:
+def nasty_crmsync(nasty: Sandbox, install: Install) -> Crmsync:
     """A crmsync that has never run, set up for `nasty`."""
-    return Crmsync(tmp_path / "home", dict(nasty.environment))
+    return install(nasty)

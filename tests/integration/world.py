@@ -51,6 +51,7 @@ class Sandbox:
         parts = self.environment["EXPERITURE_BASE_URL"].split("/")
         self.base_url = "/".join(parts[:3])
         self._http = requests.Session()
+        self._http.trust_env = False
         self._http.verify = self.environment.get("REQUESTS_CA_BUNDLE", True)
 
     def stop(self) -> None:
@@ -172,7 +173,7 @@ class Crmsync:
         return plain_environment(self.home) | state | self.settings | (env or {})
 
     def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start a process and leave it running; `ended` tells how it ended."""
+        """Start a command and leave it running; `finish` tells how it ended."""
         return subprocess.Popen(
             [*CRMSYNC, *arguments],
             stdout=subprocess.PIPE,
@@ -183,11 +184,21 @@ class Crmsync:
         )
 
     def run(self, *arguments: str, env: dict[str, str] | None = None, personal: bool = False) -> Run:
-        """Run a command to its end. Whatever it is, it shows no traceback, no secret, no personal data.
+        """Run a command to its end."""
+        return self.finish(self.start(*arguments, env=env), env=env, personal=personal)
+
+    def finish(
+        self, process: subprocess.Popen[str], *, env: dict[str, str] | None = None, personal: bool = False
+    ) -> Run:
+        """Wait for a command's end. Whatever it was, it shows no traceback, no secret, no personal data.
 
         `personal` says that this command is meant to show rows.
         """
-        run = ended(self.start(*arguments, env=env))
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+        run = Run(process.returncode, out, err)
         assert "Traceback" not in run.said, run.said
         for name, value in self.environment(env).items():
             if value and name.endswith(SECRET_NAMES):
@@ -217,24 +228,23 @@ class Crmsync:
         return told
 
     def files(self) -> dict[str, bytes]:
-        """Everything in the state directory, by name."""
-        paths = (path for path in self.state.rglob("*") if path.is_file())
-        return {str(path.relative_to(self.state)): path.read_bytes() for path in paths}
+        """Everything in the state directory by name, folders with nothing in them."""
+        paths = self.state.rglob("*")
+        return {
+            str(path.relative_to(self.state)): path.read_bytes() if path.is_file() else b"" for path in paths
+        }
+
+
+StartSandbox = Callable[..., Sandbox]
+"""Starts a sandbox that ends with the test: `start_sandbox(contacts, *arguments)`."""
+Install = Callable[[Sandbox], Crmsync]
+"""Makes a crmsync that has never run, set up for a sandbox."""
 
 
 def plain_environment(home: Path) -> dict[str, str]:
     """What a process needs of this machine, and nothing that was configured on it."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
     return kept | {"HOME": str(home)}
-
-
-def ended(process: subprocess.Popen[str]) -> Run:
-    """Wait for a process's end."""
-    try:
-        out, err = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
-    return Run(process.returncode, out, err)
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:

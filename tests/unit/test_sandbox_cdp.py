@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crmsync import normalize
 from crmsync.sandbox.experiture.batches import Examined, Poison, apply, examine
 from crmsync.sandbox.experiture.jobs import JobBook
 from crmsync.sandbox.experiture.replies import Outcome, RowError, results
@@ -162,8 +163,21 @@ class TestValues:
         assert flaw_of({"phone": "0301234"}, phone_format=True).field == "phone"
         assert flaw_of({"job_title": "abc"}, longest_string=2).field == "job_title"
         assert cleaned({"email": "nobody"}, SCHEMA, Rules(email_format="off"), None)
+        assert flaw_of({"email": "nobody"}).field == "email"
+        assert flaw_of({"email": "p1@localhost"}, email_format="strict").field == "email"
+        assert cleaned({"email": "P.1+x@Mail.example"}, SCHEMA, Rules(email_format="strict"), None)
         stamped = {"crm_deleted_at": "2026-01-02T03:04:05.000+0000"}
         assert cleaned(stamped, SCHEMA, Rules(offset_without_colon=True), None) == stamped
+
+    @given(
+        st.from_regex(r"[^@\x00]{1,8}@([^@.\x00]{1,5}\.){0,2}[^@\x00]{1,9}", fullmatch=True)
+        | st.emails()
+        | st.sampled_from(["p1@localhost", "jos\u00e9@b\u00fccher.example", "a@crm.test", "x@\u4f8b.example"])
+    )
+    def test_the_assumed_email_check_takes_whatever_the_sync_lets_through(self, written: str) -> None:
+        sent = normalize.email(written)
+        if sent is not None:
+            assert cleaned({"email": sent}, SCHEMA, Rules(), None) == {"email": sent}
 
     @pytest.mark.parametrize("record", [{"first_name": "x"}, {"email": None}, {"email": " "}])
     def test_a_missing_key_is_an_insert_or_an_error(self, record: dict[str, object]) -> None:

@@ -104,7 +104,8 @@ def state_of(data: Mapping[str, Any]) -> str:
     """
     holders = [holder for holder in (data, data.get("job")) if isinstance(holder, Mapping)]
     told = (holder.get(name) for holder in holders for name in STATE_NAMES)
-    words = [re.sub(r"[^a-z]", "", value.lower()) for value in told if isinstance(value, str)]
+    spelled = (re.sub(r"[^a-z]", "", value.lower()) for value in told if isinstance(value, str))
+    words = [word for word in spelled if word]
     return next((word for word in words if word not in SUCCEEDED), words[0] if words else "")
 
 

@@ -11,6 +11,7 @@ from crmsync.sandbox.salesforce.soql_fields import Column
 from crmsync.sandbox.salesforce.tables import Row, Tables
 
 DELIMITERS = {"BACKQUOTE": "`", "CARET": "^", "COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "TAB": "\t"}
+_QUOTE = '"'
 LINE_ENDINGS = {"LF": "\n", "CRLF": "\r\n"}
 
 
@@ -33,22 +34,19 @@ def encode(
     lines = [[column.name for column in columns]] if header else []
     lines += [[write(read(row, tables)) for read, write in writers] for row in rows]
     delimiter, end = DELIMITERS[form.delimiter], LINE_ENDINGS[form.line_ending]
-    quoted = (
-        delimiter.join(f'"{value.replace(chr(34), chr(34) * 2)}"' for value in line) + end for line in lines
-    )
-    return "".join(quoted).encode()
+    between = f'"{delimiter}"'
+    return "".join(
+        f'"{between.join([value.replace(_QUOTE, _QUOTE * 2) for value in line])}"{end}' for line in lines
+    ).encode()
 
 
 def _text(value: Any) -> str:
     """A value as text: nothing for null, booleans in lower case, numbers without exponent."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return format(Decimal(repr(value)), "f")
-    return str(value)
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format(Decimal(repr(value)), "f")
 
 
 def _instant(stamp: str | None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from crmsync.sandbox.salesforce.api_error import ApiError
 from crmsync.sandbox.salesforce.bulk_csv import Form
 from crmsync.sandbox.salesforce.sessions import USER_ID
 from crmsync.sandbox.salesforce.soql import SoqlError
@@ -110,15 +111,14 @@ class Job:
     def document(self, now: datetime) -> dict[str, Any]:
         """What a look at the job answers with."""
         ended = self.modified if self.terminal and self.modified else now
+        processed = self.found if self.state == "JobComplete" else None
         failed = {"errorMessage": self.error} if self.error else {}
         return {
             **self.created_document(),
             "jobType": "V2Query",
             "retries": 15 if self.error == RETRIED_TOO_OFTEN else 0,
             "totalProcessingTime": int((ended - self.created) / timedelta(milliseconds=1)),
-            "numberRecordsProcessed": len(self.found.rows)
-            if self.found and self.state == "JobComplete"
-            else 0,
+            "numberRecordsProcessed": len(processed.rows) if processed else 0,
             "isPkChunkingSupported": self.splits,
             **failed,
         }
@@ -131,7 +131,7 @@ class Job:
         else:
             try:
                 self.found = self.found or self.find()
-            except SoqlError as error:
+            except (SoqlError, ApiError) as error:
                 self._fail(f"{error.code}: {error.message}", now)
             else:
                 self._move("JobComplete", now)

@@ -21,6 +21,7 @@ Actions and their arguments (JSON; instants are ISO 8601 with a zone, `?` marks 
     page_sizes        sizes
     switches          name: value, …  → all values (with no argument only that) · doubts → what each is about
     bulk_fate         outcome (finish, failed, aborted, stuck), message?, id? (else all jobs to come)
+    precompute        on? (true): queries answered from bytes once they were asked, for benchmarks
     bulk_jobs         → every job · bulk_unsupported  objects
     dump              object → rows with all stored fields · counts → rows, alive and deleted, by object
     clock             skew_seconds?, advance?, freeze? (an instant, true for now, null to run) → now
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from crmsync.sandbox.salesforce.service import SalesforceService
 
 Arguments = dict[str, Any]
+_LOOKS = ("dump", "counts", "credentials", "doubts", "bulk_jobs", "clock")
 _PYTHON_NAMES = {"object": "object_", "id": "id_", "type": "type_"}
 
 
@@ -57,6 +59,8 @@ class Control:
         if action not in actions:
             raise ValueError(f"no action {action!r}; there are {', '.join(actions)}")
         named = {_PYTHON_NAMES.get(name, name): value for name, value in arguments.items()}
+        if action not in _LOOKS:
+            self._service.precomputed.forget()
         try:
             return getattr(self, action)(**named)
         except (TypeError, AttributeError) as error:
@@ -221,6 +225,9 @@ class Control:
         if sizes and not any(sizes):
             raise ValueError("at least one page must have rows, or paging never ends")
         self._service.pager.set_sizes(sizes)
+
+    def precompute(self, on: bool = True) -> Any:
+        self._service.precomputed.on = on
 
     def doubts(self) -> Any:
         return self._service.switches.described()

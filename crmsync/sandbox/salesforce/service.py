@@ -12,18 +12,18 @@ from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote
 
-import orjson
-
 from crmsync.sandbox.salesforce.api_error import ApiError, not_found
 from crmsync.sandbox.salesforce.bulk import BulkQuery
 from crmsync.sandbox.salesforce.composite import composite
 from crmsync.sandbox.salesforce.control import Control
 from crmsync.sandbox.salesforce.describe import describe, global_describe
+from crmsync.sandbox.salesforce.edge import FIXED_HEADERS, encode, refused_for_size
 from crmsync.sandbox.salesforce.limits import Quota
 from crmsync.sandbox.salesforce.login import TokenEndpoint
 from crmsync.sandbox.salesforce.org import Org
 from crmsync.sandbox.salesforce.paging import Pager
 from crmsync.sandbox.salesforce.people import populate
+from crmsync.sandbox.salesforce.precomputed import Precomputed
 from crmsync.sandbox.salesforce.replication import deleted, updated
 from crmsync.sandbox.salesforce.schema import Entity
 from crmsync.sandbox.salesforce.sessions import Credentials, Session, Sessions
@@ -35,17 +35,9 @@ from crmsync.sandbox.salesforce.switches import Switches
 from crmsync.sandbox.salesforce.values import is_id, long_id
 from crmsync.sandbox.web import Clock, Request, Response
 
-LONGEST_URI = 16_384
 API_VERSIONS = tuple(f"{number}.0" for number in range(31, 69))
 _VERSIONED = re.compile(r"/services/data/v(\d+\.0)(/.*)?")
 _SOAP = re.compile(r"/services/Soap/[uc]/(\d+\.\d)(/.*)?")
-_FIXED_HEADERS = {
-    "Cache-Control": "no-cache,must-revalidate,max-age=0,no-store,private",
-    "Set-Cookie": "CookieConsentPolicy=0:1; path=/; SameSite=None",
-    "Vary": "Accept-Encoding",
-    "X-Content-Type-Options": "nosniff",
-    "X-Robots-Tag": "none",
-}
 
 
 class SalesforceService:
@@ -74,6 +66,7 @@ class SalesforceService:
         self.pager = Pager(self.org, seed)
         self.quota = Quota(self.org)
         self.bulk = BulkQuery(self.org, self.quota)
+        self.precomputed = Precomputed()
         self._tokens = TokenEndpoint(self.credentials, self.sessions, self.switches, self.clock)
         self._soap = SoapLogin(self.credentials, self.sessions, self.switches)
         self._control = Control(self)
@@ -112,13 +105,9 @@ class SalesforceService:
 
     def handle(self, request: Request) -> Response:
         with self.org.lock:
-            response = _refused_for_size(request) or self._answered(request)
-        response.headers |= _FIXED_HEADERS
-        if not isinstance(response.body, str | bytes) and response.body is not None:
-            pretty = request.headers.get("x-prettyprint") == "1"
-            response.body = orjson.dumps(response.body, option=orjson.OPT_INDENT_2 if pretty else 0)
-            response.headers["Content-Type"] = "application/json;charset=UTF-8"
-        return response
+            response = refused_for_size(request) or self._answered(request)
+        response.headers |= FIXED_HEADERS
+        return encode(request, response)
 
     # --- routing
 
@@ -145,7 +134,9 @@ class SalesforceService:
         session = self.sessions.check(request.headers.get("authorization", ""))
         try:
             self.quota.count()
-            response = self._rest(request, version, resource, session)
+            response = self.precomputed.answer(
+                request, lambda: self._rest(request, version, resource, session)
+            )
         except ApiError as error:
             response = error.response()
         usage = self.quota.header()
@@ -277,19 +268,6 @@ def _allow(request: Request, *methods: str) -> None:
         raise ApiError(
             405, "METHOD_NOT_ALLOWED", f"HTTP Method '{request.method}' not allowed. Allowed are {allowed}"
         )
-
-
-def _refused_for_size(request: Request) -> Response | None:
-    """The edge's HTML for a URI, or a URI with its headers, that is too long."""
-    uri = len(request.path) + len(request.raw_query) + 1
-    if uri > LONGEST_URI:
-        return _bad_message(414, "URI Too Long")
-    headers = sum(len(name) + len(value) + 4 for name, value in request.headers.items())
-    return _bad_message(431, "Request Header Fields Too Large") if uri + headers > LONGEST_URI else None
-
-
-def _bad_message(status: int, reason: str) -> Response:
-    return Response(status, f"<h1>Bad Message {status}</h1><pre>reason: {reason}</pre>")
 
 
 def _version(number: str) -> dict[str, str]:

@@ -12,11 +12,15 @@ from crmsync.errors import Outage
 from crmsync.sources.base import Page, Row, Window
 from crmsync.sources.salesforce import soql
 from crmsync.sources.salesforce.client import SalesforceClient, is_last, next_locator
-from crmsync.sources.salesforce.errors import LocatorLost
+from crmsync.sources.salesforce.errors import LocatorLost, QueryTimeout
 
 log = logging.getLogger(__name__)
 
 FRUITLESS_RESTARTS = 4
+EARLIEST = datetime(1999, 1, 1, tzinfo=UTC)
+"""No row is older than Salesforce itself."""
+SHORTEST = timedelta(minutes=2)
+"""A stretch shorter than this is not divided any further."""
 EMPTY_PAGES = 50
 """So many pages in a row without a row, and still not done: the query is given up for this run."""
 
@@ -38,6 +42,12 @@ class Span:
         """What is left once the row `row_id` of second `stamp` has been read."""
         return [Second(stamp, row_id), Span(stamp + timedelta(seconds=1), self.end)]
 
+    def halves(self) -> list[Span | Second]:
+        """The same stretch in two, empty where it is too short to be divided."""
+        start = self.start or EARLIEST
+        middle = (start + (self.end - start) / 2).replace(microsecond=0)
+        return [Span(self.start, middle), Span(middle, self.end)] if self.end - start >= SHORTEST else []
+
 
 @dataclass(frozen=True, slots=True)
 class Second:
@@ -54,6 +64,9 @@ class Second:
 
     def after(self, stamp: datetime, row_id: str) -> list[Span | Second]:  # noqa: ARG002
         return [Second(self.second, row_id)]
+
+    def halves(self) -> list[Span | Second]:
+        return []
 
 
 class Changes:
@@ -109,6 +122,12 @@ class Changes:
                 log.info("a page link of %s no longer works; reading on behind the last row", self._object)
                 rest = stretch.after(_moment(self._stamp(last)), last["Id"]) if last else [stretch]
                 left.extend(reversed(rest))
+            except QueryTimeout:
+                rest = stretch.after(_moment(self._stamp(last)), last["Id"]) if last else stretch.halves()
+                if not rest:
+                    raise
+                log.info("a query of %s ran for too long; its range is read in parts", self._object)
+                left.extend(reversed(rest))
 
     def _results(self, stretch: Span | Second, limit: int | None) -> Iterator[list[Row]]:
         """The rows of one stretch, page by page, ended by `done` alone (contract 1.5)."""
@@ -147,14 +166,16 @@ class Changes:
         return f"{row[self._cursor][:19]}Z"
 
 
-def restarting(client: SalesforceClient, query: str, *, what: str) -> Iterator[dict[str, Any]]:
+def restarting(
+    client: SalesforceClient, query: str, *, what: str, everything: bool = True
+) -> Iterator[dict[str, Any]]:
     """The answers of an unordered query, page by page; begun again where its locator is lost.
 
     Rows may then come twice. Raises Outage where it is lost again and again.
     """
     for _ in range(FRUITLESS_RESTARTS):
         try:
-            body = client.query(query, what=what)
+            body = client.query(query, everything=everything, what=what)
             yield body
             while not is_last(body):
                 body = client.next_page(next_locator(body))

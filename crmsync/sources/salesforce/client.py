@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
-from crmsync.errors import ConfigError, Outage
+from crmsync.errors import ConfigError, Outage, QuotaExhausted
 from crmsync.http import Auth, Budget, Client, Reply, Retry, Stopper
 from crmsync.sources.salesforce.errors import (
     LocatorLost,
@@ -44,6 +44,7 @@ class SalesforceClient:
         budget: Budget | None = None,
         retry: Retry | None = None,
         stopper: Stopper | None = None,
+        max_quota: float = 1.0,
     ) -> None:
         self.http = Client(
             "Salesforce",
@@ -59,6 +60,7 @@ class SalesforceClient:
         self._version = version
         self._clock = clock_hint
         self.usage: tuple[int, int] | None = None
+        self._max_quota = max_quota
 
     @property
     def version(self) -> str:
@@ -143,7 +145,17 @@ class SalesforceClient:
             sent["Content-Type"] = "application/json"
         reply = self.http.request(method, url, what=what, body=content, headers=sent)
         self._notice(reply)
+        self._guard_quota()
         return reply
+
+    def _guard_quota(self) -> None:
+        """Leave the rest of the day's requests to the org's other users."""
+        if self.usage and self.usage[0] > self._max_quota * self.usage[1]:
+            raise QuotaExhausted(
+                f"{self.usage[0]:,} of the org's {self.usage[1]:,} requests of the day are used, more than "
+                f"the {self._max_quota:.0%} that crmsync goes up to",
+                hint="CRMSYNC_MAX_QUOTA sets the share; the next run goes on from here.",
+            )
 
     def _json(self, reply: Reply, what: str) -> Any:
         body = reply.json()

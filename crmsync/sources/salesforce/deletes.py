@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from crmsync.errors import AuthError
-from crmsync.sources.base import Deletion, Deletions, Window
+from crmsync.sources.base import Deletion, Deletions, Fates, Window
 from crmsync.sources.salesforce import soql
 from crmsync.sources.salesforce.changes import restarting
 from crmsync.sources.salesforce.client import SalesforceClient
@@ -69,9 +69,18 @@ class DeleteLog:
         gone = [self._resolved(deletion, found) for row_id, deletion in found.items() if row_id in known]
         return Deletions(sorted(gone, key=lambda d: (d.stamp, d.id)), self._warnings)
 
-    def confirmed(self, window: Window) -> set[str]:
-        """The Ids that the delete log names in a window."""
-        return {row_id for row_id, _ in self._logged(window)}
+    def fates(self, ids: Sequence[str], end: datetime) -> Fates:
+        """What became of these Ids by `end`, the source's now."""
+        rows = {row["Id"]: row for row in self._look_up(sorted(ids))} if ids else {}
+        gone = {row_id: self._deletion(row) for row_id, row in rows.items() if row.get("IsDeleted")}
+        absent = [row_id for row_id in ids if row_id not in rows]
+        logged = {row_id for row_id, _ in self._logged(Window(None, end))} if absent else set()
+        return Fates(
+            deleted=[self._resolved(deletion, gone) for deletion in list(gone.values())],
+            alive=[row_id for row_id in rows if row_id not in gone],
+            absent=absent,
+            logged=frozenset(logged.intersection(absent)),
+        )
 
     def _binned(self, window: Window) -> Iterator[dict[str, Any]]:
         if not self._has_is_deleted:

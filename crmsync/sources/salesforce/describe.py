@@ -128,8 +128,10 @@ def find(path: str, root: Description, describe: Callable[[str], Description]) -
             return f"{current.name} has no parent {relationship}{near}"
         polymorphic = polymorphic or len(link.refers_to) > 1
         spelled.append(str(link.relationship))
-        target = "User" if "User" in link.refers_to else link.refers_to[0]
-        current = describe(target)
+        try:
+            current = describe(_leads_to(link))
+        except ConfigError as missing:
+            return missing.message
     field = current.field(last)
     if field is None:
         near = did_you_mean(last, [f.name for f in current.fields.values()])
@@ -149,12 +151,17 @@ def links(
     found = []
     for chain in sorted(fields, key=lambda chain: (chain.count("."), chain)):
         *before, last = chain.split(".")
-        owner = root
+        owner, steps = root, []
         for relationship in before:
-            owner = describe(owner.parents[relationship.lower()].refers_to[0])
+            steps.append(owner.parents[relationship.lower()])
+            owner = describe(_leads_to(steps[-1]))
         link = owner.parents[last.lower()]
-        steps = [root.parents[before[0].lower()]] if before else []
-        if len(link.refers_to) == 1 and all(len(step.refers_to) == 1 for step in steps):
+        if all(len(step.refers_to) == 1 for step in [*steps, link]):
             key = ".".join([*before, link.name])
             found.append(Link(chain, key, link.refers_to[0], tuple(fields[chain])))
     return tuple(found)
+
+
+def _leads_to(link: Field) -> str:
+    """The object to describe behind a relationship: of several kinds, the user."""
+    return "User" if "User" in link.refers_to else link.refers_to[0]

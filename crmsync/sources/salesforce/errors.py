@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from crmsync.errors import AuthError, ConfigError, CrmsyncError, Outage, QuotaExhausted
+from crmsync.errors import AuthError, ConfigError, CrmsyncError, Outage, QuotaExhausted, SourceChanged
 from crmsync.http import PASSING_STATUSES, Reply
 
 SERVICE = "Salesforce"
@@ -72,6 +72,10 @@ class QueryRefused(SalesforceError):
     exit_code = 78
 
 
+class FieldGone(QueryRefused, SourceChanged):
+    """INVALID_FIELD: the describe that the query was made from is no longer true."""
+
+
 class LocatorLost(SalesforceError):
     """A page's link no longer works: its session ended, or it expired."""
 
@@ -123,7 +127,7 @@ _BY_CODE: dict[str, type[SalesforceError]] = {
     "INVALID_QUERY_LOCATOR": LocatorLost,
     "QUERY_TIMEOUT": QueryTimeout,
     "MALFORMED_QUERY": QueryRefused,
-    "INVALID_FIELD": QueryRefused,
+    "INVALID_FIELD": FieldGone,
     "INVALID_TYPE": QueryRefused,
     "INVALID_QUERY_FILTER_OPERATOR": QueryRefused,
     "QUERY_TOO_COMPLICATED": QueryRefused,

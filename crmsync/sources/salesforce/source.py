@@ -10,10 +10,10 @@ from typing import Any
 from crmsync.config import Config, Sync
 from crmsync.errors import AuthError, ConfigError, TryAgain
 from crmsync.http import Budget, Retry, Stopper
-from crmsync.sources.base import Deletions, Link, Memory, Row, Shape, Stream, Vault, Window
+from crmsync.sources.base import Deletions, Fates, Link, Memory, Row, Shape, Stream, Vault, Window
 from crmsync.sources.salesforce import describe, soql
 from crmsync.sources.salesforce.auth import SalesforceAuth
-from crmsync.sources.salesforce.changes import Changes
+from crmsync.sources.salesforce.changes import Changes, restarting
 from crmsync.sources.salesforce.client import SalesforceClient
 from crmsync.sources.salesforce.deletes import DeleteLog
 from crmsync.sources.salesforce.errors import SalesforceError
@@ -44,6 +44,7 @@ class SalesforceSource:
         retry: Retry | None = None,
     ) -> None:
         self._settings = config.salesforce
+        self._max_quota = config.max_quota
         self._sync = sync
         self._budget = Budget()
         self._stopper = stopper or Stopper()
@@ -73,6 +74,7 @@ class SalesforceSource:
                 budget=self._budget,
                 retry=self._retry,
                 stopper=self._stopper,
+                max_quota=self._max_quota,
             )
             self._open_catalog(self._connected)
         return self._connected
@@ -88,16 +90,12 @@ class SalesforceSource:
         return self._connected.usage if self._connected else None
 
     def shape(self) -> Shape:
-        """Describe the object and look up every mapped path.
-
-        Raises ConfigError naming every path that is not there, with the nearest names.
-        """
+        """Describe the object and look up every mapped path; those not there come with the nearest names."""
         if self._shape is None:
             self._shape = self._look_up(self.description(self._sync.object))
         return self._shape
 
-    def forget_catalog(self) -> None:
-        """Describe anew at the next need: the org has changed since."""
+    def look_again(self) -> None:
         self._shape = None
         self.catalog.pop("objects", None)
 
@@ -135,6 +133,14 @@ class SalesforceSource:
 
     def deletions(self, window: Window, delivered: Callable[[Sequence[str]], set[str]]) -> Deletions:
         return self._delete_log().read(window, delivered)
+
+    def ids(self) -> Iterator[list[str]]:
+        query = soql.select(["Id"], self._sync.object, [soql.operators_own(self._sync.where)])
+        for body in restarting(self.client, query, what="ids", everything=False):
+            yield [row["Id"] for row in body.get("records") or ()]
+
+    def fates(self, ids: Sequence[str]) -> Fates:
+        return self._delete_log().fates(ids, self.now())
 
     def _delete_log(self) -> DeleteLog:
         described = self.description(self._sync.object)
@@ -203,32 +209,28 @@ class SalesforceSource:
         return list(dict.fromkeys([*bookkeeping, shape.cursor, *columns, *keys]))
 
     def _look_up(self, root: describe.Description) -> Shape:
-        problems: list[str] = []
+        missing: dict[str, str] = {}
         found: dict[str, describe.Column] = {}
+        mapped = {rule.source: rule.target for rule in self._sync.fields if rule.source}
         hints = {hint for rule in self._sync.fields for hint in rule.region_from}
-        wanted = {rule.source: rule.target for rule in self._sync.fields if rule.source}
-        for path in dict.fromkeys([*wanted, *hints]):
+        for path in dict.fromkeys([*mapped, *sorted(hints)]):
             column = describe.find(path, root, self.description)
-            if isinstance(column, describe.Column):
+            if isinstance(column, str):
+                missing |= {path: column} if path in mapped else {}
+            elif column.type in describe.COMPOUND_TYPES and path in mapped:
+                missing[path] = f"{path} is a compound field; map its parts instead"
+            else:
                 found[path] = column
-            elif path in wanted:
-                problems.append(f"sync {self._sync.name}, field {wanted[path]}: {column}")
-        problems += [
-            f"sync {self._sync.name}, field {target}: {path} is a compound field; map its parts instead"
-            for path, target in wanted.items()
-            if path in found and found[path].type in describe.COMPOUND_TYPES
-        ]
-        if problems:
-            raise ConfigError(problems, hint="See what the org offers with `crmsync check`.")
         return Shape(
             paths={path: column.path for path, column in found.items()},
             types={column.path: column.type for column in found.values()},
             cursor=describe.cursor_of(root),
-            links=describe.links({c.path for p, c in found.items() if p in wanted}, root, self.description),
+            missing=missing,
+            links=describe.links({c.path for p, c in found.items() if p in mapped}, root, self.description),
             advice=tuple(
-                f"field {wanted[path]}: {column.doubt}"
+                f"field {mapped[path]}: {column.doubt}"
                 for path, column in found.items()
-                if path in wanted and column.doubt
+                if path in mapped and column.doubt
             ),
         )
 
