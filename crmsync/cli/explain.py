@@ -75,8 +75,8 @@ def _mapped(mapper: Mapper, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ledger(place: Workplace, row_id: str) -> dict[str, Any] | None:
-    path = place.store.local(f"{place.sync.name}/ledger.sqlite")
-    if not path.exists():
+    path = place.store.find(f"{place.sync.name}/ledger.sqlite")
+    if path is None:
         return None
     ledger = Ledger(path)
     entry = ledger.lookup([row_id]).get(row_id)

@@ -12,8 +12,8 @@ from crmsync.state.checkpoint import Checkpoint
 
 EPILOG = """\b
 Examples:
-  crmsync fields                       what is mapped, and whether the org still offers it
-  crmsync fields contacts --accept     take note of fields that have vanished
+  crmsync fields                      what is mapped, and still there in the org
+  crmsync fields contacts --accept    take note of fields that have vanished
 """
 
 

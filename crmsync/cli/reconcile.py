@@ -15,7 +15,7 @@ from crmsync.window import Range
 EPILOG = """\b
 Examples:
   crmsync reconcile             compare, and report both ways
-  crmsync reconcile --repair    deliver what is missing, flag what is surely gone
+  crmsync reconcile --repair    deliver what is missing, flag what is gone
 """
 
 

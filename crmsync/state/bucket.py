@@ -136,14 +136,18 @@ class Bucket:
             list(pool.map(lambda key: self.delete(key, allowed=allowed), keys))
 
     def keys(self, prefix: str, *, deep: bool = True) -> list[str]:
-        """The keys that begin with `prefix`, sorted; without `deep` only those with no further `/`."""
+        """The keys that begin with `prefix`, sorted; without `deep` only those with no further `/`.
+
+        What some servers and consoles keep as a folder (a key with a slash at its end) is left out.
+        """
         found: list[str] = []
         more: dict[str, str] = {} if deep else {"Delimiter": "/"}
         while True:
             page = self._asked(
                 prefix, "list", lambda: self._client.list_objects_v2(Bucket=self.name, Prefix=prefix, **more)
             )
-            found += [entry["Key"] for entry in page.get("Contents", ())]
+            keys = (str(entry["Key"]) for entry in page.get("Contents", ()))
+            found += [key for key in keys if not key.endswith("/")]
             if not page.get("IsTruncated"):
                 return sorted(found)
             more["ContinuationToken"] = page["NextContinuationToken"]

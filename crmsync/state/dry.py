@@ -18,6 +18,11 @@ class DryStore:
         self._folder = tempfile.TemporaryDirectory(prefix="crmsync-dry-")
         self.location = real.location
 
+    @property
+    def real(self) -> Store:
+        """What is really there, to be read only."""
+        return self._real
+
     def read(self, name: str) -> Document | None:
         if name not in self._documents:
             return self._real.read(name)
@@ -54,3 +59,7 @@ class DryStore:
         path = Path(self._folder.name) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def find(self, name: str) -> Path | None:
+        path = Path(self._folder.name) / name
+        return path if path.exists() else None

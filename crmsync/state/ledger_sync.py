@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from crmsync.errors import CrmsyncError, StateError
+from crmsync.state.dry import DryStore
 from crmsync.state.ledger import Ledger
 from crmsync.state.store import Store
 
@@ -40,6 +41,8 @@ def fetch(store: Store, sync: str, generation: str, path: Path) -> None:
     It may be there already, or on this machine from before a takeover, or in the store. Call it with the lock
     held and before the ledger is opened. Raises what every call of the store may raise.
     """
+    if isinstance(store, DryStore):
+        return _borrow(store.real, sync, generation, path)
     if not isinstance(store, CarriesFiles) or _is_trusted(path, generation):
         return
     fresh = path.with_name(f"{path.name}.fetched")
@@ -78,6 +81,16 @@ def upload(store: Store, sync: str, ledger: Ledger) -> None:
         log.warning("%s: the ledger was not uploaded (%s)", sync, getattr(error, "message", error))
 
 
+def _borrow(real: Store, sync: str, generation: str, path: Path) -> None:
+    """A copy of the ledger for a rehearsal, which must not touch the real one."""
+    present = real.find(f"{sync}/ledger.sqlite")
+    if present and _copy(present, path) and _is_trusted(path, generation):
+        return
+    _remove(path)
+    if isinstance(real, CarriesFiles):
+        _download(real, f"{sync}/ledger/{generation}", path)
+
+
 def _is_trusted(path: Path, generation: str) -> bool:
     if not path.exists():
         return False
@@ -89,9 +102,14 @@ def _is_trusted(path: Path, generation: str) -> bool:
 
 
 def _copy(source: Path, target: Path) -> bool:
-    """A compact copy of what is committed in a database, even while somebody else has it open."""
+    """A compact copy of what is committed in a database, even while somebody else has it open.
+
+    Where nobody has, it is opened as immutable, so that nothing is left beside it.
+    """
+    in_use = source.with_name(f"{source.name}-wal").exists()
+    uri = f"{source.absolute().as_uri()}?mode=ro{'' if in_use else '&immutable=1'}"
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=1.0)) as database:
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as database:
             database.execute("VACUUM INTO ?", (str(target),))
     except sqlite3.DatabaseError:
         return False

@@ -125,6 +125,9 @@ class S3Store:
     def local(self, name: str) -> Path:
         return self._local.local(self._placed(name))
 
+    def find(self, name: str) -> Path | None:
+        return self._local.find(self._placed(name))
+
     def upload(self, name: str, path: Path) -> None:
         """Store a local file of any size under a name of its own."""
         with self._writing(name) as allowed:

@@ -68,6 +68,10 @@ class Store(Protocol):
         """A path on this machine that belongs to this state, for what has to be a file."""
         ...
 
+    def find(self, name: str) -> Path | None:
+        """The same path if there is a file already; nothing is made."""
+        ...
+
 
 class FileStore:
     """State in a directory: files 0600 in directories 0700, replaced atomically, fsynced."""
@@ -136,6 +140,10 @@ class FileStore:
         with self._explained(name):
             self._directory(path.parent)
         return path
+
+    def find(self, name: str) -> Path | None:
+        path = self._path(name)
+        return path if path.exists() else None
 
     def _path(self, name: str) -> Path:
         return self._root / name
