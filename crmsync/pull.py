@@ -148,7 +148,7 @@ class Pull:
                 self._delivery.replay()
                 self._redeliver()
                 yield
-            except BaseException:
+            except Exception:
                 self._delivery.quiesce(self._settings.grace)
                 self._journal.keep_positions(self._current)
                 raise

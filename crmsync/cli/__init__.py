@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -65,7 +68,7 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with the code that README.md lists."""
     try:
         code = cli.main(args=args, prog_name="crmsync", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        _leave(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
@@ -73,7 +76,7 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("crmsync: stopped", err=True)
-        sys.exit(130)
+        _leave(130)
     except CrmsyncError as error:
         from crmsync.cli.common import say_error
 
@@ -86,3 +89,13 @@ def main(args: list[str] | None = None) -> None:
 
         say_bug()
         sys.exit(1)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process. A run that was told to stop does not wait for a request that gets no answer."""
+    if code in (130, 143):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -13,7 +13,7 @@ from crmsync.state.checkpoint import Checkpoint
 EPILOG = """\b
 Examples:
   crmsync fields                      what is mapped, and still there in the org
-  crmsync fields contacts --accept    take note of fields that have vanished
+  crmsync fields contacts --accept    take note of vanished fields
 """
 
 

@@ -188,19 +188,23 @@ class Delivery:
             slot = Slot(revived(record), slot.page)
         outside = self._batch.put(slot)
         if outside is not None:
-            same_row = outside.record.id == record.id
+            same_row = outside.record.id == self._batch.slots[record.key].record.id
             self._settle_unsent(outside, "superseded" if same_row else "shared_key")
         if len(self._batch) >= self._limits.batch or self._batch.size >= self._limits.body:
             self._dispatch()
         return None
 
     def _is_current(self, entry: Entry, record: Record) -> bool:
-        """Whether the destination is known to hold just this record, and the run may rely on it."""
-        return entry.digest == record.digest and entry.key == record.key and not self._overrules(entry)
+        """Whether the destination is known to hold just this record, and will go on to do so.
+
+        Another version may be waiting in the batch: A→B→A must not end at B.
+        """
+        alike = entry.digest == record.digest and entry.key == record.key
+        return alike and record.key not in self._batch.slots and not self._overrules(entry)
 
     def _is_older(self, entry: Entry, record: Record) -> bool:
         """Whether a later version of the row than this one is known to be there."""
-        between_versions = not (record.tombstone or entry.deleted) and entry.digest is not None
+        between_versions = not (record.tombstone or entry.deleted)
         return between_versions and entry.stamp > record.stamp and not self._overrules(entry)
 
     def _may_be_flagged(self, entry: Entry | None) -> bool:

@@ -239,11 +239,12 @@ def _client(endpoint: str | None, allow_http_hosts: Sequence[str]) -> Any:
         user_agent_extra=f"crmsync/{__version__}",
     )
     try:
-        client = boto3.session.Session().client("s3", endpoint_url=endpoint, config=settings)
+        session = boto3.session.Session()
+        client = session.client("s3", endpoint_url=endpoint, config=settings)
         url = client.meta.endpoint_url
         if not (urlsplit(url).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn")):
             by_path = settings.merge(ClientConfig(s3={"addressing_style": "path"}))
-            client = boto3.session.Session().client("s3", endpoint_url=endpoint, config=by_path)
+            client = session.client("s3", endpoint_url=endpoint, config=by_path)
     except (BotoCoreError, ValueError) as error:
         raise _cannot_ask(error, "S3", "reach") from None
     if plain_http(url) and urlsplit(url).hostname not in allow_http_hosts:

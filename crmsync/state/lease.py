@@ -38,6 +38,7 @@ MARGIN = CONNECT_TIMEOUT + READ_TIMEOUT
 """Seconds of lease that must be left when something is sent: one request's timeout."""
 SILENCE = 0.3
 """The share of its TTL after which a lease that nobody renews looks abandoned."""
+AFTER_A_LOST_RACE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,23 +166,25 @@ class LeaseLock:
                 seen, since = found, now
             if self._claim(found, unchanged_for=now - since):
                 return
-            if found and not found.lease.released:
-                suspect = max(now - since, found.age) > found.lease.ttl * SILENCE
-                if not suspect and now >= give_up_at:
-                    raise LockHeld(
-                        f"another run is at work: {found.lease.holder}",
-                        hint="Wait for it to end, or pass --wait 60s.",
-                    )
-                if suspect and not suspected:
-                    log.warning(
-                        "%s: the lease of %s has not been renewed lately; it is taken over unless that "
-                        "happens within %.0f s",
-                        self._sync,
-                        found.lease.holder,
-                        found.lease.ttl,
-                    )
-                suspected = suspect
-            self._pause()
+            if found is None or found.lease.released:
+                self._pause(AFTER_A_LOST_RACE)
+                continue
+            suspect = max(now - since, found.age) > found.lease.ttl * SILENCE
+            if not suspect and now >= give_up_at:
+                raise LockHeld(
+                    f"another run is at work: {found.lease.holder}",
+                    hint="Wait for it to end, or pass --wait 60s.",
+                )
+            if suspect and not suspected:
+                log.warning(
+                    "%s: the lease of %s has not been renewed lately; if that does not happen within %.0f s "
+                    "it is taken over",
+                    self._sync,
+                    found.lease.holder,
+                    found.lease.ttl,
+                )
+            suspected = suspect
+            self._pause(self._terms.renew_every / 10)
 
     def _claim(self, found: Found | None, *, unchanged_for: float) -> bool:
         """Claim the lease if it may be claimed; False where it may not, or where somebody else was faster."""
@@ -209,8 +212,8 @@ class LeaseLock:
     def _mine(self, generation: int, floor: int) -> Lease:
         return Lease(generation, floor, self._token, self._me, self._terms.ttl)
 
-    def _pause(self) -> None:
-        self._stopper.sleep(self._terms.renew_every / 10)
+    def _pause(self, seconds: float) -> None:
+        self._stopper.sleep(seconds)
         self._stopper.check()
 
     def _settle_inheritance(self) -> None:

@@ -50,6 +50,13 @@ def store(s3: Server) -> S3Store:
     return store_at(s3)
 
 
+@pytest.fixture(autouse=True)
+def _no_probe(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first lease of a place is not preceded by a probe, but where a test is about that."""
+    if "careless" not in request.fixturenames:
+        monkeypatch.setattr("crmsync.state.lease.refuse_careless", lambda _: None)
+
+
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once."""
@@ -177,7 +184,7 @@ def test_a_log_in_many_parts_is_joined_by_the_next_run(moto: Server) -> None:
 
 
 def test_of_eight_processes_exactly_one_wins_every_time(s3: Server) -> None:
-    rounds = 4
+    rounds = 1 if s3.kind == "seaweedfs" else 4  # it takes seconds to settle a race
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["crmsync.state.s3"])
     start, won = processes.Barrier(RACERS), processes.Queue()
@@ -392,15 +399,13 @@ def test_a_held_lease_is_refused_with_the_name_of_its_holder(s3: Server) -> None
             held.confirm()
 
 
-def test_a_lease_outlives_its_ttl_while_it_is_renewed(s3: Server) -> None:
-    with LeaseLock(store_at(s3), "contacts", "first", terms=SHORT) as held:
-        ends = time.monotonic() + 2 * SHORT.ttl
-        while time.monotonic() < ends:
-            time.sleep(0.2)
-            held.confirm()
-        found = find(store_at(s3), "contacts")
-        assert found is not None
-        assert found.lease.renewals >= 5
+def test_a_lease_outlives_its_ttl_while_it_is_renewed(moto: Server) -> None:
+    terms = Terms(ttl=1.6, renew_every=0.2, margin=0.2)
+    with LeaseLock(store_at(moto), "contacts", "first", terms=terms) as held:
+        time.sleep(1.25 * terms.ttl)
+        held.confirm()
+        with pytest.raises(LockHeld), LeaseLock(store_at(moto), "contacts", "second", terms=terms):
+            pass
 
 
 def test_a_lease_that_was_given_back_is_free_at_once_and_of_the_same_generation(s3: Server) -> None:
@@ -414,7 +419,8 @@ def test_a_lease_that_was_given_back_is_free_at_once_and_of_the_same_generation(
     assert generations[0] == generations[1]
 
 
-def test_after_giving_back_nothing_more_is_confirmed_or_put_into_the_outbox(store: S3Store) -> None:
+def test_after_giving_back_nothing_more_is_confirmed_or_put_into_the_outbox(moto: Server) -> None:
+    store = store_at(moto)
     with LeaseLock(store, "contacts", "first", terms=SHORT) as held:
         pass
     with pytest.raises(StateConflict):
@@ -424,9 +430,9 @@ def test_after_giving_back_nothing_more_is_confirmed_or_put_into_the_outbox(stor
     store.append("contacts/runs.jsonl", b"the run's summary\n")
 
 
-def test_waiting_ends_when_the_holder_gives_back(s3: Server) -> None:
+def test_waiting_ends_when_the_holder_gives_back(moto: Server) -> None:
     order = []
-    first = LeaseLock(store_at(s3), "contacts", "first", terms=SHORT)
+    first = LeaseLock(store_at(moto), "contacts", "first", terms=SHORT)
 
     def hold() -> None:
         with first:
@@ -438,7 +444,7 @@ def test_waiting_ends_when_the_holder_gives_back(s3: Server) -> None:
     holder = threading.Thread(target=hold)
     holder.start()
     taken.wait()
-    with LeaseLock(store_at(s3), "contacts", "second", wait=30, terms=SHORT):
+    with LeaseLock(store_at(moto), "contacts", "second", wait=30, terms=SHORT):
         order.append("second")
     holder.join()
     assert order == ["first", "second"]
@@ -480,7 +486,8 @@ def test_of_two_that_start_at_once_one_works(s3: Server) -> None:
     assert sorted(outcomes) == ["held", "worked"]
 
 
-def test_nothing_is_sent_with_less_than_one_timeout_of_lease_left(store: S3Store) -> None:
+def test_nothing_is_sent_with_less_than_one_timeout_of_lease_left(moto: Server) -> None:
+    store = store_at(moto)
     terms = Terms(ttl=1.0, renew_every=60, margin=0.7)
     with LeaseLock(store, "contacts", "first", terms=terms) as held:
         time.sleep(0.5)
@@ -498,7 +505,8 @@ def test_nothing_is_sent_with_less_than_one_timeout_of_lease_left(store: S3Store
             store.append("contacts/rejects.jsonl", b"{}\n")
 
 
-def test_a_renewal_whose_answer_was_lost_does_not_lose_the_lease(store: S3Store) -> None:
+def test_a_renewal_whose_answer_was_lost_does_not_lose_the_lease(moto: Server) -> None:
+    store = store_at(moto)
     terms = Terms(ttl=5.0, renew_every=60, margin=10)
     with LeaseLock(store, "contacts", "first", terms=terms) as held:
 
@@ -518,7 +526,8 @@ def test_a_renewal_whose_answer_was_lost_does_not_lose_the_lease(store: S3Store)
     assert found.lease.released
 
 
-def test_a_lease_that_was_removed_by_force_is_lost(store: S3Store) -> None:
+def test_a_lease_that_was_removed_by_force_is_lost(moto: Server) -> None:
+    store = store_at(moto)
     with LeaseLock(store, "contacts", "first", terms=SHORT) as held:
         store.delete("contacts/lease.json")
         time.sleep(3 * SHORT.renew_every)
@@ -527,7 +536,8 @@ def test_a_lease_that_was_removed_by_force_is_lost(store: S3Store) -> None:
     assert find(store, "contacts") is None
 
 
-def test_a_lease_that_cannot_be_read_is_refused(store: S3Store) -> None:
+def test_a_lease_that_cannot_be_read_is_refused(moto: Server) -> None:
+    store = store_at(moto)
     store.write("contacts/lease.json", b"{", None)
     with (
         pytest.raises(StateError, match=r"contacts/lease\.json cannot be read"),
@@ -563,6 +573,9 @@ def holder(s3: Server) -> Iterator[Callable[[], subprocess.Popen[str]]]:
 
 
 def with_a_state(server: Server) -> None:
+    """A sync that has run before."""
+    with LeaseLock(store_at(server), "contacts", "an earlier run"):
+        pass
     Checkpoint(store_at(server), "contacts").save(new_state("contacts", "Contact", "profiles"))
 
 
@@ -766,7 +779,8 @@ from crmsync.config import load
 from crmsync.errors import ConfigError
 from crmsync.state import open_store
 home = Path(sys.argv[1])
-config = load(config_path=None, environ={"CRMSYNC_STATE": "s3://b/p", "HOME": str(home)}, cwd=home, require=frozenset())
+environ = {"CRMSYNC_STATE": "s3://bucket/p", "HOME": str(home)}
+config = load(config_path=None, environ=environ, cwd=home, require=frozenset())
 try:
     open_store(config)
 except ConfigError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -23,15 +24,32 @@ def start_sandbox(tmp_path: Path) -> Iterator[StartSandbox]:
 
 
 @pytest.fixture
-def install(tmp_path: Path) -> Install:
-    homes = (tmp_path / f"home-{number}" for number in range(100))
-    return lambda sandbox: Crmsync(next(homes), dict(sandbox.environment))
+def install(tmp_path: Path) -> Iterator[Install]:
+    with ExitStack() as installed:
+
+        def make(sandbox: Sandbox) -> Crmsync:
+            crmsync = Crmsync(Path(mkdtemp(prefix="home-", dir=tmp_path)), dict(sandbox.environment))
+            installed.callback(crmsync.kill_all)
+            return crmsync
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def _sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with serving(tmp_path_factory.mktemp("shared") / "sandbox") as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
-def sandbox(start_sandbox: StartSandbox) -> Sandbox:
-    """A sandbox of 300 contacts for one test, which may do with it what it likes."""
-    return start_sandbox()
+def sandbox(_sandbox: Sandbox) -> Sandbox:
+    """A sandbox of 300 contacts and an empty workspace.
+
+    Tests share it, one after the other: they may change a contact's title, but add, remove or spoil none.
+    Those that must start one of their own by `start_sandbox`.
+    """
+    _sandbox.freshen()
+    return _sandbox
 
 
 @pytest.fixture
@@ -41,16 +59,16 @@ def crmsync(sandbox: Sandbox, install: Install) -> Crmsync:
 
 
 @pytest.fixture(scope="session")
-def _nasty_org(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def _nasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with serving(tmp_path_factory.mktemp("nasty") / "sandbox", 5137) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def nasty(_nasty_org: Sandbox) -> Sandbox:
-    """An org of 5,137 contacts, whose contacts the test must leave alone, and an empty workspace."""
-    _nasty_org.fresh_cdp()
-    return _nasty_org
+def nasty(_nasty: Sandbox) -> Sandbox:
+    """An org of 5,137 contacts, which the tests share and leave alone, and an empty workspace."""
+    _nasty.freshen()
+    return _nasty
 
 
 @pytest.fixture

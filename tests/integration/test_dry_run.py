@@ -34,7 +34,11 @@ def test_a_dry_run_counts_what_the_real_run_does_and_leaves_no_trace(
     assert counted(dry) == counted(crmsync.pull("--full"))
 
 
-def test_a_dry_run_counts_like_the_real_one_also_after_changes(sandbox: Sandbox, crmsync: Crmsync) -> None:
+def test_a_dry_run_counts_like_the_real_one_also_after_changes(
+    start_sandbox: StartSandbox, install: Install
+) -> None:
+    sandbox = start_sandbox()
+    crmsync = install(sandbox)
     crmsync.pull("--full")
     delivered = sandbox.delivered()
     sandbox.retitle(delivered[:7], "Changed")
@@ -49,7 +53,9 @@ def test_a_dry_run_counts_like_the_real_one_also_after_changes(sandbox: Sandbox,
     assert real["skipped"] == {"no_email": 1}
 
 
-def test_a_dry_run_counts_like_the_real_one_where_rows_share_a_key(sandbox: Sandbox, crmsync: Crmsync) -> None:
+def test_a_dry_run_counts_like_the_real_one_where_rows_share_a_key(
+    sandbox: Sandbox, crmsync: Crmsync
+) -> None:
     crmsync.configure(BY_EMAIL)
     assert counted(rehearsed(sandbox, crmsync, "--full")) == counted(crmsync.pull("--full"))
     sandbox.retitle([row["Id"] for row in sandbox.contacts()][:200], "Changed")

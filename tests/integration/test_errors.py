@@ -84,7 +84,12 @@ def test_everything_wrong_in_the_file_is_said_in_one_go(_settings: dict[str, str
     crmsync.configure(EVERYTHING_WRONG)
     run = crmsync.run("pull")
     assert run.code == 78
-    nearest = {"overlapp": "overlap", "salesforce_idd": "salesforce_id", "emial": "email", "normalise": "normalize"}
+    nearest = {
+        "overlapp": "overlap",
+        "salesforce_idd": "salesforce_id",
+        "emial": "email",
+        "normalise": "normalize",
+    }
     for wrong, right in nearest.items():
         assert re.search(rf"{wrong}\b.*\b{right}\b", run.err), run.err
 
@@ -192,7 +197,9 @@ def test_a_state_directory_that_cannot_be_made_is_78(crmsync: Crmsync, command: 
 
 
 @pytest.mark.parametrize("command", [("pull", "--full"), ("check",)], ids=" ".join)
-def test_an_unwritable_state_directory_is_78(read_only: Path, crmsync: Crmsync, command: tuple[str, ...]) -> None:
+def test_an_unwritable_state_directory_is_78(
+    read_only: Path, crmsync: Crmsync, command: tuple[str, ...]
+) -> None:
     run = crmsync.run(*command, env={"CRMSYNC_STATE": str(read_only)})
     assert run.code == 78, run.said
     assert str(read_only) in run.said
@@ -265,9 +272,12 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
     """A folder that not even root can write to, as far as this machine allows."""
     folder = tmp_path / "read-only"
     folder.mkdir(mode=0o500)
-    mounted = os.geteuid() == 0 and not subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)], capture_output=True, check=False
-    ).returncode
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+    )
     if os.geteuid() == 0 and not mounted:
         pytest.skip("root writes anywhere, and a read-only file system cannot be mounted here")
     yield folder

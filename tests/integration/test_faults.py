@@ -60,7 +60,9 @@ def test_a_fault_of_salesforce_changes_nothing(
     many_pages: Sandbox, crmsync: Crmsync, fault: dict[str, Any]
 ) -> None:
     after = 0 if "token" in fault["path"] or "describe" in fault["path"] else 2
-    broken = many_pages.fault(fault["kind"], service="salesforce", after=after, times=2, **without_kind(fault))
+    broken = many_pages.fault(
+        fault["kind"], service="salesforce", after=after, times=2, **without_kind(fault)
+    )
     pulls_all_the_same(many_pages, crmsync)
     assert many_pages.hits(broken) >= 1
 
@@ -70,7 +72,9 @@ def test_a_fault_of_the_cdp_changes_nothing(
     many_pages: Sandbox, crmsync: Crmsync, fault: dict[str, Any]
 ) -> None:
     after = 3 if "upsert" in fault["path"] else 0
-    broken = many_pages.fault(fault["kind"], service="experiture", after=after, times=2, **without_kind(fault))
+    broken = many_pages.fault(
+        fault["kind"], service="experiture", after=after, times=2, **without_kind(fault)
+    )
     pulls_all_the_same(many_pages, crmsync)
     assert many_pages.hits(broken) >= 1
 
@@ -79,7 +83,7 @@ def without_kind(fault: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fault.items() if name != "kind"}
 
 
-@pytest.mark.parametrize("after", [1, 2, 4, 7, 9])
+@pytest.mark.parametrize("after", [1, 4, 9])
 def test_a_session_that_ends_amid_the_paging_changes_nothing(
     many_pages: Sandbox, crmsync: Crmsync, after: int
 ) -> None:
@@ -91,7 +95,9 @@ def test_a_session_that_ends_amid_the_paging_changes_nothing(
 
 def test_a_session_that_keeps_ending_changes_nothing(many_pages: Sandbox, crmsync: Crmsync) -> None:
     expired = [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}]
-    many_pages.fault("status", service="salesforce", path="/query/", status=401, body=expired, times=3, after=1)
+    many_pages.fault(
+        "status", service="salesforce", path="/query/", status=401, body=expired, times=3, after=1
+    )
     pulls_all_the_same(many_pages, crmsync)
 
 
@@ -129,7 +135,9 @@ def test_a_retry_sends_the_same_bytes_under_the_same_key(many_pages: Sandbox, cr
     assert set(per_id(many_pages.cdp("writes"), "key").values()) == {1}
 
 
-def test_an_outage_of_the_cdp_is_75_and_the_next_run_catches_up(many_pages: Sandbox, crmsync: Crmsync) -> None:
+def test_an_outage_of_the_cdp_is_75_and_the_next_run_catches_up(
+    many_pages: Sandbox, crmsync: Crmsync
+) -> None:
     many_pages.fault("status", service="experiture", path="upsert-batch", status=503, times=None, after=4)
     assert crmsync.run("pull", "--full").code == 75
     many_pages.clear_faults()

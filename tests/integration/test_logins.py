@@ -83,9 +83,7 @@ def test_the_cdps_token_endpoint_may_want_the_client_in_the_header_or_in_the_bod
 
 
 @pytest.mark.parametrize("login", ["client_credentials", "password"])
-def test_tls_with_an_authority_of_ones_own(
-    start_sandbox: StartSandbox, install: Install, login: str
-) -> None:
+def test_tls_with_an_authority_of_ones_own(start_sandbox: StartSandbox, install: Install, login: str) -> None:
     """REQUESTS_CA_BUNDLE counts for every connection, that of the SOAP login too."""
     sandbox = start_sandbox(FEW, "--tls", "--login", login)
     crmsync = install(sandbox)

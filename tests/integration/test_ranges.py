@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from .world import Crmsync, Sandbox
+from .world import Crmsync, Install, Sandbox, StartSandbox
 
 DAY = 86_400.0
 
@@ -77,7 +77,9 @@ def test_the_first_ranged_pull_sets_the_watermark(crmsync: Crmsync) -> None:
     assert crmsync.watermark() == result["window"]["end"]
 
 
-def test_until_is_exclusive_and_since_inclusive(sandbox: Sandbox, crmsync: Crmsync) -> None:
+def test_until_is_exclusive_and_since_inclusive(start_sandbox: StartSandbox, install: Install) -> None:
+    sandbox = start_sandbox(20)
+    crmsync = install(sandbox)
     crmsync.pull("--full")
     ids = sandbox.delivered()
     for row_id, stamp in zip(ids, ("2027-01-01T00:00:00Z", "2027-01-02T00:00:00Z"), strict=False):
@@ -98,7 +100,11 @@ def test_since_writes_again_what_is_known_to_be_delivered_unless_changed_is_aske
     sandbox.assert_in_step()
 
 
-def test_the_window_follows_the_sources_clock_not_this_machines(sandbox: Sandbox, crmsync: Crmsync) -> None:
+def test_the_window_follows_the_sources_clock_not_this_machines(
+    start_sandbox: StartSandbox, install: Install
+) -> None:
+    sandbox = start_sandbox(20)
+    crmsync = install(sandbox)
     sandbox.crm("clock", freeze="2031-05-06T07:08:09Z")
     assert crmsync.pull("--full")["watermark"] == "2031-05-06T07:08:04Z"
     sandbox.crm("clock", freeze="2031-05-06T08:00:00Z")

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +53,28 @@ class Sandbox:
         self._http = requests.Session()
         self._http.trust_env = False
         self._http.verify = self.environment.get("REQUESTS_CA_BUNDLE", True)
+        self._switches = self.crm("switches")
 
     def stop(self) -> None:
         self._http.close()
         self._process.terminate()
         self._process.wait(timeout=PATIENCE)
 
-    def fresh_cdp(self) -> None:
-        """An empty workspace with the assumed defaults; no faults, an empty request log."""
+    def freshen(self) -> None:
+        """Make it as it was at its start, but for the contacts and the clocks, which go on.
+
+        The workspace is empty, every switch at its assumed default, every session ended, nothing hidden or
+        broken, nothing in the request log; what happened to contacts lies an hour back.
+        """
         self.cdp("reset")
+        self.crm("switches", **self._switches)
+        self.crm("page_sizes", sizes=[])
+        self.crm("show_field", object="Contact", field="Phone")
+        self.crm("revoke", message=None)
+        self.crm("quota", used=0, max=100_000)
+        self.crm("expire_sessions")
         self.clear_faults()
+        self.advance(3600)
         self._control("DELETE", "requests")
 
     def crm(self, action: str, /, **arguments: Any) -> Any:
@@ -154,16 +166,34 @@ class Run:
         return self.out + self.err
 
 
-@dataclass
+class Running(subprocess.Popen[bytes]):
+    """A crmsync process under way. What it says can be read at any time."""
+
+    def __init__(
+        self, home: Path, number: int, arguments: tuple[str, ...], environment: dict[str, str]
+    ) -> None:
+        self._out, self._err = (home / f".said-{number}.{name}" for name in ("out", "err"))
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            super().__init__([*CRMSYNC, *arguments], stdout=out, stderr=err, env=environment, cwd=home)
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+
 class Crmsync:
     """One user's crmsync: a home of its own, with the state in it, and the settings to use."""
 
-    home: Path
-    settings: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
-        self.state = self.home / "state"
+    def __init__(self, home: Path, settings: dict[str, str] | None = None) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self.home = home
+        self.settings = settings or {}
+        self.state = home / "state"
+        self._started: list[Running] = []
 
     def configure(self, toml: str) -> None:
         (self.home / "crmsync.toml").write_text(toml)
@@ -172,33 +202,21 @@ class Crmsync:
         state = {"CRMSYNC_STATE": str(self.state)}
         return plain_environment(self.home) | state | self.settings | (env or {})
 
-    def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, env: dict[str, str] | None = None) -> Running:
         """Start a command and leave it running; `finish` tells how it ended."""
-        return subprocess.Popen(
-            [*CRMSYNC, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.environment(env),
-            cwd=self.home,
-        )
+        self._started.append(Running(self.home, len(self._started), arguments, self.environment(env)))
+        return self._started[-1]
 
     def run(self, *arguments: str, env: dict[str, str] | None = None, personal: bool = False) -> Run:
         """Run a command to its end."""
         return self.finish(self.start(*arguments, env=env), env=env, personal=personal)
 
-    def finish(
-        self, process: subprocess.Popen[str], *, env: dict[str, str] | None = None, personal: bool = False
-    ) -> Run:
+    def finish(self, running: Running, *, env: dict[str, str] | None = None, personal: bool = False) -> Run:
         """Wait for a command's end. Whatever it was, it shows no traceback, no secret, no personal data.
 
         `personal` says that this command is meant to show rows.
         """
-        try:
-            out, err = process.communicate(timeout=PATIENCE)
-        finally:
-            process.kill()
-        run = Run(process.returncode, out, err)
+        run = Run(running.wait(timeout=PATIENCE), running.out, running.err)
         assert "Traceback" not in run.said, run.said
         for name, value in self.environment(env).items():
             if value and name.endswith(SECRET_NAMES):
@@ -206,6 +224,12 @@ class Crmsync:
         assert SESSION_MARK not in run.said
         assert personal or MARKER.lower() not in run.said.lower(), "personal data shows"
         return run
+
+    def kill_all(self) -> None:
+        """End what still runs."""
+        for running in self._started:
+            running.kill()
+            running.wait()
 
     def pull(self, *arguments: str, code: int = 0, env: dict[str, str] | None = None) -> Row:
         """Pull the only sync and give its result, in which every row that was read has one end."""

@@ -293,7 +293,7 @@ class TestOrder:
         assert room.tracker.reached() == [DONE]
 
     def test_replay_comes_to_its_end_before_anything_newer(self, run):
-        room = run(FakeDestination(lambda *_: Working("job-1")), batch=1)
+        room = run(FakeDestination(lambda *_: Working("job-1"), lambda job: Working(job)), batch=1)
         room.add(record("a", 1, "old"), record("b", 1, "old"))
         while len(room.outbox.parcels()) < 2 or any(p.job_id is None for p in room.outbox.parcels()):
             room.delivery.idle(0.01)
@@ -354,6 +354,14 @@ class TestOrder:
         room = run(FakeDestination(refuses({"b"}, named=True)))
         room.delivery.replay()
         assert [entry.id for entry in room.rejects.entries()] == ["b"]
+
+    def test_an_older_version_is_not_sent_after_a_newer_one_landed_and_a_third_was_refused(self, run):
+        room = run(FakeDestination(lambda records, *_: Settled({0: Reason("NO", "")} if "bad" in str(records) else {})))
+        room.deliver(record("a", 5, "good"))
+        room.deliver(record("a", 5, "bad"))
+        room.deliver(record("a", 3, "older"))
+        assert len(room.destination.sent) == 2
+        assert room.counts.skipped == Counter({"superseded": 1})
 
 
 class CDP:

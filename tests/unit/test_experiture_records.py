@@ -28,11 +28,11 @@ BATCH = f"{BASE}/records/profiles/upsert-batch"
 TOKEN_URL = "https://auth.test/oauth/token"
 KEY = "5f0c2c1e-6d52-4a52-9f0e-6f5b1f1f0a01"
 RECORDS = [
-    b'{"salesforce_id":"003A","email":"a@example.com"}',
-    '{"salesforce_id":"003B","name":"Zoë"}'.encode(),
+    b'{"email":"a@example.com","salesforce_id":"003A"}',
+    '{"name":"Zoë","salesforce_id":"003B"}'.encode(),
 ]
 BODY = (
-    '{"records":[{"salesforce_id":"003A","email":"a@example.com"},{"salesforce_id":"003B","name":"Zoë"}],'
+    '{"records":[{"email":"a@example.com","salesforce_id":"003A"},{"name":"Zoë","salesforce_id":"003B"}],'
     '"matchKey":"salesforce_id"}'
 ).encode()
 WRITTEN = {"success": True, "data": {"inserted": 1, "updated": 1, "rejected": 0}}

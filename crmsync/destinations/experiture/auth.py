@@ -102,7 +102,10 @@ class ClientCredentials:
 
 
 def _lifetime(body: dict[str, Any], token: str) -> float:
-    """Seconds the token is good for: `expires_in`, else the JWT's own `exp`, else without end."""
+    """Seconds the token is good for: `expires_in`, else the JWT's own `exp`, else without end.
+
+    A JWT's `exp` is counted from its `iat`, so that a wrong clock here does not make it look expired.
+    """
     try:
         return float(body["expires_in"])
     except (KeyError, TypeError, ValueError):
@@ -110,6 +113,6 @@ def _lifetime(body: dict[str, Any], token: str) -> float:
     try:
         payload = token.split(".")[1]
         claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return max(0.0, float(claims["exp"]) - time.time())
+        return max(0.0, float(claims["exp"]) - float(claims.get("iat", time.time())))
     except (IndexError, KeyError, TypeError, ValueError):
         return float("inf")

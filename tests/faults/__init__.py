@@ -1,0 +1,1 @@
+"""What goes wrong at the services and around them, and what crmsync does about it (docs/reliability.md)."""

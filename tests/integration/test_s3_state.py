@@ -1,0 +1,102 @@
+"""Pulls whose state is on S3: side by side, on another machine, and stopped beyond their lease."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from contract.s3_servers import CREDENTIALS, Server, moto
+
+from .world import Crmsync, Install, Sandbox, wait_for
+
+__all__ = ["moto"]
+
+SHORT_LEASE = """
+import sys
+from functools import partial
+from crmsync.state import lease
+lease.Terms = partial(lease.Terms, 2.0, 0.2, 0.5)
+from crmsync.cli import main
+sys.argv[0] = "crmsync"
+main()
+"""
+
+
+def on_s3(server: Server, crmsync: Crmsync) -> Crmsync:
+    """The same user with the state on S3; each home has a cache of its own."""
+    crmsync.settings |= CREDENTIALS
+    crmsync.settings |= {"CRMSYNC_STATE": server.uri, "AWS_ENDPOINT_URL_S3": server.endpoint}
+    return crmsync
+
+
+@pytest.fixture
+def short_leased(moto: Server, sandbox: Sandbox, install: Install) -> Iterator[list[subprocess.Popen[str]]]:
+    """Pulls whose leases last two seconds."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def start_short_leased(crmsync: Crmsync, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SHORT_LEASE, *arguments],
+        env=crmsync.environment(),
+        cwd=crmsync.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_another_machine_goes_on_where_the_first_one_stopped(
+    moto: Server, sandbox: Sandbox, install: Install
+) -> None:
+    here, there = on_s3(moto, install(sandbox)), on_s3(moto, install(sandbox))
+    first = here.pull("--full")
+    sandbox.retitle(sandbox.delivered()[:3], "Moved")
+    result = there.pull("--changed", "--full")
+    assert result["written"] == 3
+    assert result["unchanged"] == first["written"] - 3
+    sandbox.assert_in_step()
+
+
+def test_of_two_pulls_started_at_once_one_works_and_one_says_later(
+    moto: Server, sandbox: Sandbox, install: Install
+) -> None:
+    crmsyncs = [on_s3(moto, install(sandbox)) for _ in range(2)]
+    sandbox.fault("delay", service="experiture", path="upsert-batch", times=None, seconds=3)
+    running = [crmsync.start("pull", "--full") for crmsync in crmsyncs]
+    ended = [crmsync.finish(run) for crmsync, run in zip(crmsyncs, running, strict=True)]
+    assert sorted(run.code for run in ended) == [0, 75]
+    assert len(sandbox.batches()) == 1
+    sandbox.assert_in_step()
+
+
+def test_a_pull_that_wakes_after_its_lease_writes_no_watermark_and_sends_no_batch(
+    moto: Server, sandbox: Sandbox, install: Install, short_leased: list[subprocess.Popen[str]]
+) -> None:
+    stopped, successor = on_s3(moto, install(sandbox)), on_s3(moto, install(sandbox))
+    fault = sandbox.fault("lose_answer", service="experiture", path="upsert-batch", times=1)
+    first = start_short_leased(stopped, "pull", "--full")
+    short_leased.append(first)
+    wait_for(lambda: sandbox.hits(fault) == 1, "a batch to be sent")
+    os.kill(first.pid, signal.SIGSTOP)
+
+    second = start_short_leased(successor, "pull", "--full")
+    short_leased.append(second)
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 0, said
+    watermark, batches = successor.watermark(), len(sandbox.batches())
+
+    os.kill(first.pid, signal.SIGCONT)
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 75, said
+    assert "lease of contacts is lost" in said
+    assert (successor.watermark(), len(sandbox.batches())) == (watermark, batches)
+    sandbox.assert_in_step()
