@@ -106,6 +106,8 @@ class LeaseLock:
 
     def __enter__(self) -> Self:
         """Raises LockHeld naming the holder, what the stopper says, StateError for a server that ignores conditions."""
+        self._ended.clear()
+        self._lost_because = ""
         self._acquire()
         self._thread = threading.Thread(target=self._keep, name=f"lease-{self._sync}", daemon=True)
         self._thread.start()

@@ -42,7 +42,8 @@ def fetch(store: Store, sync: str, generation: str, path: Path) -> None:
     held and before the ledger is opened. Raises what every call of the store may raise.
     """
     if isinstance(store, DryStore):
-        return _borrow(store.real, sync, generation, path)
+        _borrow(store.real, sync, generation, path)
+        return
     if not isinstance(store, CarriesFiles) or _is_trusted(path, generation):
         return
     fresh = path.with_name(f"{path.name}.fetched")
