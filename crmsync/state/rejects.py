@@ -118,7 +118,7 @@ class Rejects:
                 folded[event["id"]] = event
             else:
                 folded.pop(event["id"], None)
-        for event in sorted(folded.values(), key=lambda e: str(e["first_at"])):
+        for event in sorted(folded.values(), key=lambda e: str(e.get("first_at"))):
             known: dict[str, Any] = {name: event.get(name) for name in RejectEntry.__dataclass_fields__}
             yield RejectEntry(**known)
 

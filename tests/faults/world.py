@@ -7,17 +7,18 @@ import io
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from crmsync.cli import main
-from crmsync.sandbox.compare import compare
+from crmsync.sandbox.compare import compare, expected
 from crmsync.sandbox.experiture import ExperitureService
 from crmsync.sandbox.salesforce import SalesforceService
 from crmsync.sandbox.server import SandboxServer
+from crmsync.sandbox.web import Request, Response
 
 Row = dict[str, Any]
 
@@ -125,9 +126,7 @@ class World:
 
     def fault(self, kind: str, /, *, times: int | None = 1, after: int = 0, **rule: Any) -> str:
         """Break matching requests. What is no pattern of the rule belongs to its action."""
-        patterns = {
-            name: rule.pop(name) for name in ("service", "method", "path", "query", "body") if name in rule
-        }
+        patterns = {name: rule.pop(name) for name in ("service", "method", "path", "query") if name in rule}
         described = {**patterns, "after": after, "times": times, "action": {"kind": kind, **rule}}
         return self.server.faults.add(described)
 
@@ -150,11 +149,29 @@ class World:
         rows: list[Row] = self.cdp("writes", since=since, records=True)
         return rows
 
+    def due(self) -> set[str]:
+        """The Ids that should have a profile by the default sync, by code that shares nothing with crmsync."""
+        accounts = {row["Id"]: row for row in self.crm("dump", object="Account")}
+        return {row["Id"] for row in self.contacts() if expected(row, accounts) is not None}
+
     def assert_in_step(self) -> None:
         """Every profile is what its contact says, by code that shares nothing with crmsync."""
         result = compare(self.server.base_url)
         assert not result.wrong, f"{len(result.wrong)} wrong, such as {result.wrong[:5]}"
         assert result.alike > 0
+
+    @contextlib.contextmanager
+    def after_each_answer(self, hear: Callable[[Request, Response], None]) -> Iterator[None]:
+        """Call `hear` with every request to the CDP and its answer, before the answer is sent."""
+        handle = self.experiture.handle
+
+        def handled(request: Request) -> Response:
+            response = handle(request)
+            hear(request, response)
+            return response
+
+        with mock.patch.object(self.experiture, "handle", handled):
+            yield
 
     # --- crmsync
 

@@ -14,7 +14,7 @@ READ_ONLY = ("/metadata/", "/oauth/token")
 
 def rehearsed(sandbox: Sandbox, crmsync: Crmsync, *arguments: str) -> Row:
     """Run dry, make sure that nothing came of it, and give what was counted."""
-    before, asked = crmsync.files(), len(sandbox.requests())
+    before, asked = crmsync.files(), sandbox.last_request()
     result = crmsync.pull("--dry-run", *arguments)
     assert crmsync.files() == before
     sent = [e for e in sandbox.requests("experiture", since=asked) if e["method"] != "GET"]

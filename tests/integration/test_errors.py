@@ -59,14 +59,14 @@ def test_missing_settings_are_all_named(nowhere: Crmsync, command: str) -> None:
 
 
 @pytest.mark.parametrize("missing", [*LOGIN_SETTINGS, *CDP_SETTINGS])
-def test_a_single_missing_setting_is_named(_settings: dict[str, str], tmp_path: Path, missing: str) -> None:
-    left = {name: value for name, value in _settings.items() if name != missing}
+def test_a_single_missing_setting_is_named(settings: dict[str, str], tmp_path: Path, missing: str) -> None:
+    left = {name: value for name, value in settings.items() if name != missing}
     run = Crmsync(tmp_path / "home", left).run("pull")
     assert (run.code, missing in run.err) == (78, True), run.err
 
 
 @pytest.fixture
-def _settings() -> dict[str, str]:
+def settings() -> dict[str, str]:
     """Complete settings, for servers that are not there."""
     return {
         "SALESFORCE_LOGIN_URL": "http://127.0.0.1:9",
@@ -79,8 +79,8 @@ def _settings() -> dict[str, str]:
     }
 
 
-def test_everything_wrong_in_the_file_is_said_in_one_go(_settings: dict[str, str], tmp_path: Path) -> None:
-    crmsync = Crmsync(tmp_path / "home", _settings)
+def test_everything_wrong_in_the_file_is_said_in_one_go(settings: dict[str, str], tmp_path: Path) -> None:
+    crmsync = Crmsync(tmp_path / "home", settings)
     crmsync.configure(EVERYTHING_WRONG)
     run = crmsync.run("pull")
     assert run.code == 78

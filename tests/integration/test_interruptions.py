@@ -72,7 +72,7 @@ def test_what_was_sent_before_the_kill_is_sent_again_under_its_own_key(
 ) -> None:
     """So the CDP can tell that it has been there already."""
     kill_at(many_batches, crmsync, {"path": "upsert-batch", "after": 3, "processed": True}, "pull", "--full")
-    last = many_batches.requests()[-1]["n"]
+    last = many_batches.last_request()
     before = keys_and_sizes(many_batches.requests("experiture", "upsert-batch"))
     crmsync.pull("--full")
     after = keys_and_sizes(many_batches.requests("experiture", "upsert-batch", since=last))
@@ -109,7 +109,7 @@ def test_a_signal_stops_gracefully_and_the_next_run_completes(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _patient_stop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Crmsync, Running]]:
+def patient_stop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Crmsync, Running]]:
     """A run whose jobs never end, told to stop. It waits for them for a while, and other tests meanwhile run."""
     folder = tmp_path_factory.mktemp("patient")
     with serving(folder / "sandbox", 60) as sandbox:
@@ -162,10 +162,10 @@ def test_a_second_pull_may_wait_for_the_first(many_batches: Sandbox, crmsync: Cr
 
 
 def test_a_signal_while_the_last_jobs_are_waited_for_stops_the_run(
-    _patient_stop: tuple[Crmsync, Running],
+    patient_stop: tuple[Crmsync, Running],
 ) -> None:
     """Jobs that take for ever do not hold up its end; the next run asks for them again."""
-    crmsync, running = _patient_stop
+    crmsync, running = patient_stop
     run = crmsync.finish(running)
     assert (run.code, run.sync["watermark_moved"]) == (143, False)
     (parcel,) = crmsync.run("state", "show", "--json").json["outbox"]

@@ -35,10 +35,10 @@ class Sandbox:
     def __init__(self, folder: Path, contacts: int = 300, *arguments: str) -> None:
         folder.mkdir(parents=True)
         self._log = folder / "sandbox.log"
+        command = [*CRMSYNC, "sandbox", "--contacts", str(contacts), "--data", str(folder)]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [*CRMSYNC, "sandbox", "--contacts", str(contacts), "--data", str(folder)]
-                + ["--marker", MARKER, *arguments],
+                [*command, "--marker", MARKER, *arguments],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=plain_environment(folder),
@@ -108,9 +108,13 @@ class Sandbox:
         self.advance()
 
     def requests(self, service: str = "", path: str = "", since: int = 0) -> list[Row]:
-        """What the servers were asked, in order: one side's, or those whose path holds a text."""
+        """What the servers were asked after the request `since`: by one side, with a text in the path."""
         log: list[Row] = self._control("GET", f"requests?since={since}")
         return [entry for entry in log if service in ("", entry["service"]) and path in entry["path"]]
+
+    def last_request(self) -> int:
+        """The number of the newest request, for `since`."""
+        return int(max((entry["n"] for entry in self.requests()), default=0))
 
     def batches(self) -> list[Row]:
         """Every batch that was sent, refused ones included."""

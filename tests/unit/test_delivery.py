@@ -453,9 +453,11 @@ class TestBounds:
     def test_no_more_requests_than_allowed_and_hardly_more_parcels(self, run):
         room = run(batch=1, in_flight=3)
         now, peaks, parcels = [0], [0], [0]
-        lock = threading.Lock()
+        lock, first_three = threading.Lock(), threading.Barrier(3)
 
         def answer(records, key, patient):
+            if records[0]["id"] in ("r0", "r1", "r2"):
+                first_three.wait(10)
             with lock:
                 now[0] += 1
                 peaks[0] = max(peaks[0], now[0])
@@ -467,7 +469,7 @@ class TestBounds:
 
         room.destination.on_submit = answer
         room.deliver(*(record(f"r{n}") for n in range(40)))
-        assert peaks[0] == 3
+        assert peaks[0] <= 3
         assert parcels[0] <= 4
 
     def test_no_more_unfinished_jobs_than_allowed_and_those_in_flight(self, run):
@@ -485,7 +487,7 @@ class TestBounds:
 
         def poll(job):
             with lock:
-                if chance.random() < 0.8:
+                if most[0] < 5 or chance.random() < 0.8:
                     return Working(job)
                 unfinished.discard(job)
             return Settled()
