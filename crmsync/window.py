@@ -24,6 +24,7 @@ class Range:
     full: bool = False
     changed: bool = False
     limit: int | None = None
+    force: bool = False
 
     @property
     def is_given(self) -> bool:
@@ -67,13 +68,11 @@ def plan(asked: Range, state: State, now: datetime, *, overlap: timedelta, settl
     """
     end = (now - settle).replace(microsecond=0)
     if not asked.is_given:
-        return (
-            _resumed(state.progress)
-            if state.progress
-            else Plan(_next_window(state, overlap, end), moves=True)
-        )
+        if state.progress:
+            return _resumed(state.progress, asked.force)
+        return Plan(_next_window(state, overlap, end), moves=True, write_all=asked.force)
     if asked.full and asked.until is None and asked.limit is None and _same_full(state.progress, asked):
-        return _resumed(state.progress)
+        return _resumed(state.progress, asked.force)
     since, until = asked.bounds(now)
     end = min(end, until) if until else end
     start = _start(asked, since, state, overlap)
@@ -86,7 +85,7 @@ def plan(asked: Range, state: State, now: datetime, *, overlap: timedelta, settl
     return Plan(
         Window(start, end),
         moves=obstacle is None,
-        write_all=(asked.full or asked.since is not None) and not asked.changed,
+        write_all=asked.force or ((asked.full or asked.since is not None) and not asked.changed),
         stays_because=obstacle,
     )
 
@@ -116,11 +115,11 @@ def _next_window(state: State, overlap: timedelta, end: datetime) -> Window:
     return Window(min(start, end), end)
 
 
-def _resumed(progress: Progress | None) -> Plan:
+def _resumed(progress: Progress | None, force: bool) -> Plan:
     assert progress is not None
     start = moment(progress.start) if progress.start else None
     window = Window(start, moment(progress.end))
-    return Plan(window, moves=True, resumed=True, write_all=progress.write_all)
+    return Plan(window, moves=True, resumed=True, write_all=progress.write_all or force)
 
 
 def _same_full(progress: Progress | None, asked: Range) -> bool:

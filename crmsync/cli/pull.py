@@ -51,6 +51,7 @@ Examples:
     "--changed", is_flag=True, help="With --since or --full: leave out what is known to be delivered."
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="A trial: only the first N changes.")
+@click.option("--force", is_flag=True, help="Write also what is known to be delivered.")
 @click.option(
     "--refresh-formulas", is_flag=True, help="Read everything, write what differs: for formula fields."
 )
@@ -71,6 +72,7 @@ def command(
     full: bool,
     changed: bool,
     limit: int | None,
+    force: bool,
     refresh_formulas: bool,
     allow_deletes: bool,
     dry_run: bool,
@@ -88,7 +90,7 @@ def command(
         raise click.UsageError("--full already reads from the beginning; leave out --since.")
     if changed and not (full or since):
         raise click.UsageError("--changed goes with --since or --full.")
-    asked = Range(since, until, full or refresh_formulas, changed or refresh_formulas, limit)
+    asked = Range(since, until, full or refresh_formulas, changed or refresh_formulas, limit, force)
     job = Job(asked, dry_run, allow_deletes, wait, new_run_id(), Stopper())
     logs.set_run_id(job.run_id)
     config = configure(config_path, verbosity)

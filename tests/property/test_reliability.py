@@ -196,7 +196,7 @@ class Reliability(RuleBasedStateMachine):
     def lose_jobs(self, fate: str) -> None:
         self.rig.cdp("switches", job_fate=fate)
 
-    @precondition(lambda self: self.losing)
+    @precondition(lambda self: self.losing and self.deletes == "ignore")
     @rule()
     def lose_ledger(self) -> None:
         for path in (self.folder / "state" / "contacts").glob("ledger.sqlite*"):

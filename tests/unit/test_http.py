@@ -107,6 +107,13 @@ def test_the_last_refusal_is_given_when_the_attempts_are_used_up(
     assert client.requests["things"] == 5
 
 
+def test_every_request_has_a_timeout(client: Client, service: responses.RequestsMock) -> None:
+    replies(service, 200)
+    client.request("GET", URL, what="things")
+    sent = service.calls[0].request.req_kwargs  # type: ignore[attr-defined]  # noted by responses
+    assert sent["timeout"] == (http.CONNECT_TIMEOUT, http.READ_TIMEOUT)
+
+
 def test_attempts_can_be_fewer(client: Client, service: responses.RequestsMock) -> None:
     replies(service, 503)
     client.request("GET", URL, what="things", attempts=2)
@@ -551,10 +558,13 @@ class Server:
     def __enter__(self) -> Server:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.origin = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(5)
         self._listener.close()
 
     def _accept(self) -> None:
@@ -626,7 +636,6 @@ def test_a_body_that_drips_is_cut_off(head: str, piece: bytes) -> None:
         to(server).request("GET", "/", what="things", repeatable=False)
 
 
-@pytest.mark.usefixtures("hasty")
 def test_a_reply_within_its_time_is_not_cut_off() -> None:
     def slowly(peer: Peer) -> None:
         peer.answer(b"[", length=2)

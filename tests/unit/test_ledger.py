@@ -206,7 +206,9 @@ class TestOverlap:
         overlap.restore(store, "contacts", ledger, "g9")
         assert ledger.is_empty()
 
-    @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"generation":"g1","entries":[["a"]]}', b"nonsense"])
+    @pytest.mark.parametrize(
+        "data", [b"", b"[]", b"{}", b'{"generation":"g1","entries":[["a"]]}', b"nonsense"]
+    )
     def test_unreadable_counts_as_none(self, tmp_path, ledger, data):
         store = FileStore(tmp_path / "state")
         store.write("contacts/overlap.json", data, None)

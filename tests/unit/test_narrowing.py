@@ -46,7 +46,7 @@ class Service:
         good = {index for index in indices if index not in self.bad}
         if self.how == "partial":
             self.written |= good
-            return Settled({place: reason for place in places})
+            return Settled(dict.fromkeys(places, reason))
         if self.how == "counts":
             self.written |= good
             return Settled(unplaced=len(places), reason=reason)

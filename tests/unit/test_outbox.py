@@ -32,7 +32,11 @@ def test_a_parcel_comes_back_as_it_was(store, outbox):
     parcel = Parcel.of(ENTRIES, b'{"records":[\n1]}')
     outbox.add(parcel)
     assert Outbox(store, "contacts").parcels() == [parcel]
-    assert (parcel.ids, parcel.keys, parcel.stamps) == (("a", "b", "c"), ("ka", "kb", "kc"), ("s1", "s2", "s3"))
+    assert (parcel.ids, parcel.keys, parcel.stamps) == (
+        ("a", "b", "c"),
+        ("ka", "kb", "kc"),
+        ("s1", "s2", "s3"),
+    )
 
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
@@ -40,7 +44,9 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 
 @given(
     body=st.binary(max_size=200),
-    entries=st.lists(st.tuples(text, text, text, st.binary(min_size=32, max_size=32)), min_size=1, max_size=5),
+    entries=st.lists(
+        st.tuples(text, text, text, st.binary(min_size=32, max_size=32)), min_size=1, max_size=5
+    ),
 )
 def test_whatever_its_bytes_are(tmp_path_factory, body, entries):
     outbox = Outbox(DryStore(FileStore(tmp_path_factory.getbasetemp() / "none")), "contacts")

@@ -77,12 +77,11 @@ def test_what_the_reading_raises_is_raised_after_the_pages_before_it(error):
         yield from pages(2)
         raise error
 
-    seen = []
+    arriving = prefetched(reading(), rest)
+    assert [next(arriving), next(arriving)] == pages(2)
     with pytest.raises(type(error)) as caught:
-        for page in prefetched(reading(), rest):
-            seen.append(page)
+        next(arriving)
     assert caught.value is error
-    assert len(seen) == 2
 
 
 def test_what_is_met_meanwhile_stops_it():

@@ -182,7 +182,9 @@ class TestCompaction:
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["add", "add", "resolve", "flush", "crash", "compact"]), st.sampled_from("abc")),
+    st.tuples(
+        st.sampled_from(["add", "add", "resolve", "flush", "crash", "compact"]), st.sampled_from("abc")
+    ),
     max_size=40,
 )
 

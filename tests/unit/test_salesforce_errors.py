@@ -152,7 +152,7 @@ def test_refusals_without_a_code_go_by_their_status(
         (500, "UNKNOWN_EXCEPTION", "", True),
         (401, "INVALID_SESSION_ID", "", False),
         (414, "", "", False),
-        (200, "", "", False),
+        (200, "SERVER_UNAVAILABLE", "", False),
     ],
 )
 def test_what_may_pass(status: int, code: str, message: str, again: bool) -> None:
@@ -199,6 +199,10 @@ def test_a_page_of_html_stays_short() -> None:
     words = str(error_for(reply(503, b"<p>" + b"busy " * 10_000, "text/html"), "query"))
     assert "busy" in words
     assert len(words) < 500
+
+
+def test_a_long_message_is_cut() -> None:
+    assert len(str(error_for(refused(400, "MALFORMED_QUERY", "word " * 10_000), "query"))) < 500
 
 
 JSON = st.recursive(

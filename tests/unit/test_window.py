@@ -212,7 +212,7 @@ runs = st.lists(st.tuples(ranges, instants, st.none() | instants, st.booleans())
 def test_successive_runs_leave_no_gap_and_the_watermark_only_moves_by_the_rules(history):
     """Whatever is asked for in a row, by whatever clock, interrupted or not."""
     known = state()
-    begun: datetime | None | str = "never"
+    begun: datetime | str | None = "never"
     read: list[tuple[datetime, datetime]] = []
     earliest = datetime(1970, 1, 1, tzinfo=UTC)
     for asked, now, latest, interrupted in history:

@@ -219,7 +219,7 @@ def _listed(data: Mapping[str, Any], reply: Reply, size: int) -> tuple[dict[int,
                 in_order = len(entries) == size and (name not in REFUSED_LISTS or size == 1)
                 index = place if index is None and in_order else index
                 index = index if index is not None and 0 <= index < size else None
-                if name in REFUSED_LISTS or _entry_refused(row):
+                if _entry_refused(row) or (name in REFUSED_LISTS and not _entry_written(row)):
                     if index is None:
                         nameless += 1
                     else:

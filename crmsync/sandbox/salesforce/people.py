@@ -36,6 +36,7 @@ from crmsync.sandbox.salesforce.values import stamp
 LOADS = 4
 LOADED_SHARE = 0.4
 NASTY_SHARE = 0.25
+NASTY_PHONE_SHARE = 0.08
 YOUNGEST = timedelta(minutes=20)
 OLDEST = timedelta(days=400)
 USERS = 5
@@ -233,8 +234,8 @@ class _Maker:
     def _phone(self, index: int, country: Country) -> str | None:
         if index < len(NASTY_PHONES):
             return NASTY_PHONES[index]
-        nasty: str | None = self._pick(index, NASTY_PHONES)
-        return nasty or self._national(country)
+        nasty = self._dice.random() < NASTY_PHONE_SHARE
+        return self._dice.choice(NASTY_PHONES) if nasty else self._national(country)
 
     def _national(self, country: Country) -> str:
         return "".join(str(self._dice.randrange(10)) if sign == "#" else sign for sign in country.phone)
