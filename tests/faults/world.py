@@ -7,6 +7,10 @@ import io
 import json
 import logging
 import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,6 +201,45 @@ class World:
         run = Run(code, out.getvalue(), err.getvalue())
         assert "Traceback" not in run.said, run.said
         return run
+
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
+        """Start a command in a process of its own, which can be killed."""
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
+        environment = {"HOME": str(self.home), "CRMSYNC_STATE": str(self.state), **self.settings, **settings}
+        return subprocess.Popen(
+            [sys.executable, "-m", "crmsync", *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=kept | environment,
+            cwd=self.home,
+        )
+
+    def pull_killed_at_batch(
+        self, number: int, *arguments: str, at: Callable[[int], None] = lambda _number: None, **settings: str
+    ) -> None:
+        """Pull in a process of its own, killed when the CDP has taken so many batches and not answered the last.
+
+        `at` is called with the number of each batch up to then.
+        """
+        batches = 0
+        running: list[subprocess.Popen[bytes]] = []
+        started = threading.Event()
+
+        def hear(request: Request, _response: Response) -> None:
+            nonlocal batches
+            if "upsert-batch" in request.path:
+                started.wait()
+                batches += 1
+                at(batches)
+                if batches == number:
+                    running[0].kill()
+                    running[0].wait()
+
+        with self.after_each_answer(hear):
+            running.append(self.start("pull", *arguments, **settings))
+            started.set()
+            assert running[0].wait(timeout=60) == -signal.SIGKILL
+        assert batches == number
 
     def pull(self, *arguments: str, code: int = 0, **settings: str) -> Row:
         """Pull the only sync and give its result, in which every row that was read has one end."""

@@ -26,7 +26,7 @@ from crmsync.sandbox.salesforce import SalesforceService
 from crmsync.sandbox.server import SandboxServer
 from crmsync.sources.salesforce import SalesforceSource
 from crmsync.state import catalog
-from crmsync.state.checkpoint import Checkpoint
+from crmsync.state.checkpoint import Checkpoint, State
 from crmsync.state.credentials import CredentialVault
 from crmsync.state.lock import FileLock
 from crmsync.state.store import FileStore
@@ -96,8 +96,13 @@ class Rig:
 
     def has_begun(self) -> bool:
         """Whether the state says from where to go on."""
-        state = Checkpoint(FileStore(self.config.state), SYNC).load()
+        state = self._state()
         return state is not None and (state.watermark is not None or state.progress is not None)
+
+    def goes_on_writing_all(self) -> bool:
+        """Whether the next run resumes one that was asked to write also what the ledger knows."""
+        state = self._state()
+        return state is not None and state.progress is not None and state.progress.write_all
 
     def run(self, how: How) -> Ran:
         """One run as `crmsync pull` makes it, but that its pauses are short."""
@@ -124,6 +129,9 @@ class Rig:
             crashed = steps.over
             steps.bury()
         return Ran(pull.report if pull and not crashed else None, error, crashed, steps.taken)
+
+    def _state(self) -> State | None:
+        return Checkpoint(FileStore(self.config.state), SYNC).load()
 
     def _store(self) -> FileStore:
         store = FileStore(self.config.state)

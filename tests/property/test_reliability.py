@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -143,7 +144,7 @@ class Reliability(RuleBasedStateMachine):
         self.rig.crm("switches", updated=updated)
         self.longest_transaction = timedelta(hours=20) if updated == "answer" else timedelta(minutes=9)
         self.model = Model(self.rig)
-        self.model.may_repeat = poisoned or losing or forcing
+        self.repeating = poisoned or losing or forcing
         self.poisoned, self.losing, self.forcing = poisoned, losing, forcing
         self.serial = 0
         self.transactions: list[tuple[str, datetime]] = []
@@ -272,8 +273,11 @@ class Reliability(RuleBasedStateMachine):
 
     def run(self, how: How) -> Ran:
         if not how.redo and not self.rig.has_begun():
-            how = How(Range(full=True), how.in_flight, how.batch, how.crash_at, how.meanwhile)
-        return self.rig.run(how)
+            how = replace(how, asked=Range(full=True))
+        self.model.may_repeat = self.repeating or bool(how.redo) or self.rig.goes_on_writing_all()
+        ran = self.rig.run(how)
+        self.model.check_writes()
+        return ran
 
     def mutate(self, mutation: tuple[Any, ...]) -> None:
         """Carry out a change, unless the org refuses it, and take note of what it made."""

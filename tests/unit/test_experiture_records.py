@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -529,3 +530,16 @@ def test_plain_http_is_refused_beyond_this_machine(make: Make) -> None:
         make(EXPERITURE_BASE_URL="http://cdp.test/v1")
     make(EXPERITURE_BASE_URL="http://127.0.0.1:8001/v1")
     make(EXPERITURE_BASE_URL="http://cdp.test/v1", CRMSYNC_ALLOW_HTTP_HOSTS="cdp.test")
+
+
+def test_plain_http_is_refused_whatever_made_the_configuration(tmp_path: Path) -> None:
+    environ = {
+        "HOME": str(tmp_path),
+        "SALESFORCE_INSTANCE_URL": "https://acme.my.salesforce.com",
+        "SALESFORCE_ACCESS_TOKEN": "00D!1",
+        "EXPERITURE_API_KEY": "key",
+    }
+    config = load(environ=environ, cwd=tmp_path)
+    plain = replace(config, experiture=replace(config.experiture, base_url="http://cdp.test/v1"))
+    with pytest.raises(AuthError, match="may not travel"):
+        ExperitureDestination(plain, DEFAULT_SYNC)

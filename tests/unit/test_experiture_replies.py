@@ -399,6 +399,11 @@ def test_counts_and_lists_that_disagree_are_looked_into() -> None:
     assert refusals(accept({"errors": [{"index": 1}], "inserted": 2, "rejected": 3})) == ([1], 2)
 
 
+def test_a_list_of_every_record_goes_before_a_count_that_leaves_some_out() -> None:
+    rows = [row(n, "inserted" if n < 3 else "merged") for n in range(SIZE)]
+    assert refusals(accept({"results": rows, "inserted": 3})) == WRITTEN
+
+
 @pytest.mark.parametrize(
     ("entry", "code", "message", "field"),
     [

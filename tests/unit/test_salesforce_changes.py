@@ -46,7 +46,8 @@ class Org:
     """An org in memory that answers the queries of one object, and plays the tricks it is told to.
 
     `sizes` are the pages' sizes, over and over (0: an empty page). `dies` says whether a page's link still
-    works, asked once for each. `shown` is how a row looks when its page is fetched.
+    works, asked once for each. `shown` is how a row looks when its page is fetched. `late_end`: an empty page
+    follows the last row.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Org:
         shown: Callable[[Row], Row] = lambda row: row,
         total: int | None = None,
         slow: Callable[[list[Row]], bool] = lambda rows: False,
+        late_end: bool = False,
     ) -> None:
         self.rows = sorted(rows, key=lambda row: (row[CURSOR], row["Id"]))
         self.queries: list[str] = []
@@ -66,6 +68,7 @@ class Org:
         self._shown = shown
         self._total = total
         self._slow = slow
+        self._late_end = late_end
         self._results: dict[str, list[Row]] = {}
 
     def query(self, text: str, *, everything: bool = True, what: str = "query") -> Any:
@@ -106,7 +109,7 @@ class Org:
         end = min(offset + next(self._sizes), len(rows))
         page: dict[str, Any] = {
             "totalSize": len(rows) if self._total is None else self._total,
-            "done": end == len(rows),
+            "done": end == len(rows) and not (self._late_end and offset < end),
             "records": [self._shown(row) for row in rows[offset:end]],
         }
         if not page["done"]:
@@ -308,7 +311,7 @@ def test_rows_changed_while_they_are_read_never_move_the_position_out_of_the_win
 
 def test_a_page_of_changed_rows_alone_keeps_the_position() -> None:
     rows = [row(n, n) for n in range(4)]
-    changed = {rows[n]["Id"]: row(n, 7200) for n in (2, 3)}
+    changed = {rows[n]["Id"]: row(n, 3600) for n in (2, 3)}
     org = Org(rows, [2], shown=lambda r: changed.get(r["Id"], r))
     assert [page.position for page in stream(org).pages(None)] == ["2026-05-01T10:00:01Z"] * 2
 
@@ -352,6 +355,12 @@ def test_a_trial_reads_no_more_than_its_limit(limit: int, dying: bool) -> None:
     org = Org(rows, [5], dies=lambda: dying)
     assert read(org, limit=limit) == ids(rows)[:limit]
     assert org.queries[0].endswith(f" LIMIT {limit}")
+
+
+def test_a_trial_that_has_its_rows_asks_no_more() -> None:
+    org = Org([row(n, n) for n in range(9)], [5], dies=lambda: True, late_end=True)
+    assert len(read(org, limit=5)) == 5
+    assert len(org.queries) == 1
 
 
 def test_a_query_that_runs_too_long_is_read_in_parts() -> None:
