@@ -12,7 +12,7 @@ from crmsync.errors import BrakeError, StateError
 from crmsync.fit import Fit
 from crmsync.state import ledger_sync
 from crmsync.state import overlap as overlaps
-from crmsync.state.checkpoint import DONE, Checkpoint, Progress, State, new_state, stamp
+from crmsync.state.checkpoint import DONE, Checkpoint, Progress, State, moment, new_state, stamp
 from crmsync.state.ledger import Ledger
 from crmsync.state.outbox import Outbox
 from crmsync.state.rejects import Rejects
@@ -58,6 +58,7 @@ class Journal:
 
     def open_window(self, plan: Plan) -> None:
         """Take a window up. It becomes durable with the first position or the first batch."""
+        self.ledger.forget_pending_parents()
         if plan.resumed:
             return
         if plan.moves:
@@ -67,6 +68,18 @@ class Journal:
             self.ledger.begin_full()
             if self.state.watermark is None:
                 self.ledger.declare_complete()
+
+    def needs_covered(self, plan: Plan) -> bool:
+        """Whether the source has yet to be asked how far no transaction is open any more.
+
+        That has to be before the first row is read: one that ends while the window is read was not seen by it.
+        """
+        progress = self.state.progress
+        return plan.moves and progress is not None and progress.covered is None
+
+    def note_covered(self, covered: datetime) -> None:
+        assert self.state.progress is not None
+        self.state.progress.covered = stamp(covered)
 
     def start_of(self, stream: str, plan: Plan) -> datetime | None:
         """From where an ordered stream of this window has to be read."""
@@ -91,14 +104,21 @@ class Journal:
         if plan is None or not plan.moves or progress is None or not reached:
             return
         for position in reached:
-            progress.positions[position.stream] = self._kept(position, plan)
+            if self._is_firm(position, plan):
+                known = progress.positions.get(position.stream, "")
+                progress.positions[position.stream] = max(known, position.at)
         self._save()
 
-    def close_window(self, plan: Plan, covered: datetime, *, has_sent: bool) -> None:
-        """Every stream is settled: move the watermark, last of all (law 1). Nothing moves back."""
+    def close_window(self, plan: Plan, *, has_sent: bool) -> datetime:
+        """Every stream is settled: move the watermark, last of all (law 1). It never moves back.
+
+        Gives from where, less the overlap, the next window begins.
+        """
         state = self.state
+        assert state.progress is not None
+        covered = state.progress.covered or stamp(plan.window.end)
         state.watermark = max(state.watermark or "", stamp(plan.window.end))
-        state.covered = max(state.covered or "", stamp(covered))
+        state.covered = covered
         state.progress = None
         self.ledger.settle_parents()
         if plan.reads_everything:
@@ -106,8 +126,10 @@ class Journal:
         if plan.window.start is None or not state.settled_fingerprint:
             state.settled_fingerprint = state.fingerprint
         if has_sent:
-            overlaps.keep(self._store, self._sync.name, self.ledger, stamp(covered - self._overlap))
+            since = stamp(moment(covered) - self._overlap)
+            overlaps.keep(self._store, self._sync.name, self.ledger, since)
         self._save()
+        return moment(covered)
 
     def note_mapping(self, fingerprint: str, found: Fit) -> Vanished:
         """Take in the mapping of this run, and give what it has to leave out."""
@@ -145,10 +167,12 @@ class Journal:
         progress = self.state.progress if plan.moves else None
         return progress.positions.get(stream) if progress else None
 
-    def _kept(self, position: Position, plan: Plan) -> str:
+    def _is_firm(self, position: Position, plan: Plan) -> bool:
+        progress = self.state.progress
+        covered = progress.covered if progress else None
         if position.at == DONE:
-            return DONE
-        return windows.kept_position(position.at, plan.window, self._overlap)
+            return True
+        return windows.is_firm(position.at, plan.window, covered or position.at, self._overlap)
 
     def _save(self) -> None:
         self.state.run_id = self._run_id

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from crmsync.sources.base import Page
 
 AHEAD = 1
-PATIENCE = 0.05
 
 
-def prefetched(pages: Iterator[Page], meanwhile: Callable[[float], None]) -> Iterator[Page]:
+def prefetched(
+    pages: Iterator[Page], meanwhile: Callable[[], None], wake: Callable[[], None]
+) -> Iterator[Page]:
     """The same pages, read one ahead in a thread.
 
-    While none is ready, `meanwhile` is called again and again with the seconds it may take. What the reading
-    raises is raised here, in its place.
+    While none is ready, `meanwhile` is called again and again; `wake` ends such a call when one is. What the
+    reading raises is raised here, in its place.
     """
     ready: queue.Queue[Page | BaseException | None] = queue.Queue(AHEAD)
     stopped = threading.Event()
@@ -25,6 +26,7 @@ def prefetched(pages: Iterator[Page], meanwhile: Callable[[float], None]) -> Ite
         while not stopped.is_set():
             try:
                 ready.put(item, timeout=0.1)
+                wake()
                 break
             except queue.Full:
                 continue
@@ -45,7 +47,7 @@ def prefetched(pages: Iterator[Page], meanwhile: Callable[[float], None]) -> Ite
             try:
                 item = ready.get_nowait()
             except queue.Empty:
-                meanwhile(PATIENCE)
+                meanwhile()
                 continue
             if item is None:
                 return

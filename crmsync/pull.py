@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from crmsync import window as windows
@@ -148,6 +148,7 @@ class Pull:
                 self._delivery.replay()
                 self._redeliver()
                 yield
+                self._delivery.finish()
             except Exception:
                 self._delivery.quiesce(self._settings.grace)
                 self._journal.keep_positions(self._current)
@@ -175,7 +176,7 @@ class Pull:
             journal.rejects,
             journal.tracker,
             self.report.counts,
-            limits=self._settings.limits,
+            limits=replace(self._settings.limits, body=self._destination.largest_body),
             begin=self._begin_sending,
             check=self._stopper.check,
             takes_back_flags=self._sync.deletes == "flag",
@@ -211,6 +212,9 @@ class Pull:
         self._map(plan)
         self._current = plan
         self._journal.open_window(plan)
+        if self._journal.needs_covered(plan):
+            latest = self._source.latest_covered(plan.window)
+            self._journal.note_covered(windows.covered(plan.window.end, latest))
         self._delivery.write_all = plan.write_all
         self.report.resumed = self.report.resumed or plan.resumed
         self.report.window = (stamp(plan.window.start) if plan.window.start else None, stamp(plan.window.end))
@@ -221,7 +225,7 @@ class Pull:
             self._source.look_again()
             self._mapping = None
             self._read_streams(plan)
-        self._delivery.drain()
+        self._delivery.finish()
         self._redeliver()
         if self._sync.deletes == "flag" and self._asked.limit is None:
             self._flag_deletions(plan)
@@ -240,7 +244,7 @@ class Pull:
 
     def _read_stream(self, stream: Stream, mapping: Mapper, plan: Plan) -> None:
         pages = stream.pages(self._journal.start_of(stream.name, plan))
-        for page in prefetched(pages, self._delivery.idle):
+        for page in prefetched(pages, self._delivery.idle, self._delivery.wake):
             place = Position(stream.name, page.position) if page.position else None
             shown = seen_in(page.rows, self._links)
             self._journal.ledger.note_parents(shown, everything=plan.reads_everything)
@@ -251,11 +255,9 @@ class Pull:
         self._delivery.add([], Position(stream.name, DONE))
 
     def _close_window(self, plan: Plan) -> None:
-        latest = self._source.latest_covered(plan.window)
-        covered = windows.covered(plan.window.end, latest)
+        covered = self._journal.close_window(plan, has_sent=self._delivery.has_sent)
         if plan.window.end - covered > DRAG_WORTH_SAYING:
             self.report.note(f"transactions open at the source hold the next window back to {stamp(covered)}")
-        self._journal.close_window(plan, covered, has_sent=self._delivery.has_sent)
         self.report.moved = True
         self.report.watermark = self._journal.state.watermark
 

@@ -19,6 +19,11 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(names)}?)" if names else ""
 
 
+def one_line(text: object, most: int = 200) -> str:
+    """Somebody else's words fit to stand within a sentence of ours: on one line, and not too long."""
+    return " ".join(str(text).split())[:most]
+
+
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 row`, `5,137 rows`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -103,9 +103,13 @@ def resume_at(position: str | None, window: Window, overlap: timedelta) -> datet
     return start if window.start is None else max(start, window.start)
 
 
-def kept_position(at: str, window: Window, overlap: timedelta) -> str:
-    """The position to store: never past `end − overlap` (law 1)."""
-    return min(at, stamp(window.end - overlap))
+def is_firm(position: str, window: Window, covered: str, overlap: timedelta) -> bool:
+    """Whether a position may be stored: never past `end − overlap` (law 1), nor past `covered`.
+
+    A row that a transaction open until a moment ago has changed may come in its old place with its new stamp,
+    which says nothing about the rows behind it.
+    """
+    return position <= min(stamp(window.end - overlap), covered)
 
 
 def _next_window(state: State, overlap: timedelta, end: datetime) -> Window:

@@ -81,7 +81,7 @@ def main(args: list[str] | None = None) -> None:
         from crmsync.cli.common import say_error
 
         say_error(error)
-        sys.exit(error.exit_code)
+        _leave(error.exit_code)
     except BrokenPipeError:
         sys.exit(141)
     except Exception:  # noqa: BLE001 - the last resort: a bug, reported without values
@@ -93,7 +93,7 @@ def main(args: list[str] | None = None) -> None:
 
 def _leave(code: int) -> NoReturn:
     """End the process. A run that was told to stop does not wait for a request that gets no answer."""
-    if code in (130, 143):
+    if code in (75, 130, 143):
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -14,7 +14,7 @@ import click
 from crmsync.config import Config, Sync, load
 from crmsync.errors import ConfigError, CrmsyncError
 from crmsync.health import logs
-from crmsync.health.redaction import Redactor, printable
+from crmsync.health.redaction import Redactor, anatomy, hanging, printable
 from crmsync.text import did_you_mean
 
 log = logging.getLogger(__name__)
@@ -85,14 +85,11 @@ def shown(text: object) -> str:
 
 
 def say_error(error: CrmsyncError) -> None:
-    click.echo(f"crmsync: {shown(error)}", err=True)
+    click.echo(f"crmsync: {hanging(shown(error))}", err=True)
 
 
 def say_bug() -> None:
-    """A traceback without values, for what should not have happened."""
-    import traceback
-
-    kind, value, trace = sys.exc_info()
-    lines = traceback.format_exception(kind, value, trace)
-    click.echo(shown("".join(lines)), err=True)
+    """Where the error at hand arose, without values, for what should not have happened."""
+    error = sys.exception()
+    click.echo(shown(anatomy(error) if error else ""), err=True)
     click.echo("crmsync: this is a bug in crmsync; please report the lines above", err=True)

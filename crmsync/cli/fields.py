@@ -12,7 +12,7 @@ from crmsync.state.checkpoint import Checkpoint
 
 EPILOG = """\b
 Examples:
-  crmsync fields                      what is mapped, and still there in the org
+  crmsync fields                      what is mapped, and what is gone
   crmsync fields contacts --accept    take note of vanished fields
 """
 

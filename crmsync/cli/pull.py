@@ -147,7 +147,9 @@ def _one(config: Config, sync: Sync, job: Job) -> dict[str, Any]:
         }
         if not job.dry_run and not isinstance(error, LockHeld):
             with contextlib.suppress(CrmsyncError):
-                History(place.store, sync.name).add(result)
+                history = History(place.store, sync.name)
+                history.add(result)
+                history.trim()
     tell_about(sync, report, error)
     return result
 

@@ -18,10 +18,15 @@ class Slot:
 
 @dataclass(slots=True)
 class Batch:
-    """Records in the order of arrival, by match key. `size` is the bytes of their bodies and separators."""
+    """Records in the order of arrival, by match key. `size` is the bytes of their bodies and separators.
+
+    `replaced` are the pages of the records that gave way to newer ones: what they said is durable no sooner
+    than the batch is proved.
+    """
 
     slots: dict[str, Slot] = field(default_factory=dict)
     size: int = 0
+    replaced: Counter[int] = field(default_factory=Counter)
 
     def put(self, slot: Slot) -> Slot | None:
         """Take a record in. Gives the slot that had to stay outside: an older one of the same key, or itself."""
@@ -29,6 +34,8 @@ class Batch:
         if rival is not None and _age(rival.record) > _age(slot.record):
             return slot
         self.slots[slot.record.key] = slot
+        if rival is not None:
+            self.replaced[rival.page] += 1
         self.size += len(slot.record.body) + 1 - (len(rival.record.body) + 1 if rival else 0)
         return rival
 

@@ -86,20 +86,26 @@ class Courier:
 
     def send(self, parcel: Parcel) -> Result:
         """Send a parcel that is in the outbox. Raises Unconfirmed for a reply that proves nothing."""
-        before = self._successes
-        return self._conclude(parcel, self._submit(parcel), before)
+        return self._send(parcel, self._successes)
 
-    def resume(self, parcel: Parcel) -> Result:
-        """Go on with a parcel of an earlier run: ask for its job, else send its bytes under its own key."""
+    def insist(self, parcel: Parcel) -> Result:
+        """Resume a parcel that failed before: whatever succeeded in this run tells it from an outage."""
+        return self.resume(parcel, before=0)
+
+    def resume(self, parcel: Parcel, before: int | None = None) -> Result:
+        """Go on with a parcel of an earlier run: ask for its job, else send its bytes under its own key.
+
+        `before` is the number of successes that count as having been there before it failed.
+        """
+        before = self._successes if before is None else before
         if parcel.job_id == ABANDONED:
             return Abandoned(parcel, "by hand")
         if parcel.job_id is None and not parcel.key_is_good:
             return Abandoned(parcel, "its idempotency key has expired")
         if parcel.job_id is None:
-            return self.send(parcel)
-        return self._conclude(
-            parcel, self._destination.poll(parcel.job_id, len(parcel)), self._successes, since=_age(parcel)
-        )
+            return self._send(parcel, before)
+        outcome = self._destination.poll(parcel.job_id, len(parcel))
+        return self._conclude(parcel, outcome, before, since=_age(parcel))
 
     def ask(self, waiting: Waiting) -> Result:
         """Ask for a job. Raises Unconfirmed once its deadline has passed."""
@@ -112,6 +118,9 @@ class Courier:
     def close(self) -> None:
         """Send nothing any more: the run is over, and soon its lock."""
         self._closed = True
+
+    def _send(self, parcel: Parcel, before: int) -> Result:
+        return self._conclude(parcel, self._submit(parcel), before)
 
     def _submit(self, parcel: Parcel, *, patient: bool = True) -> Outcome:
         if self._closed:

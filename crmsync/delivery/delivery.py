@@ -23,6 +23,7 @@ from crmsync.delivery.counts import Counts
 from crmsync.delivery.courier import Abandoned, Courier, Delivered, Result, Waiting
 from crmsync.delivery.tracker import Position, Tracker
 from crmsync.destinations.base import Destination, Reason
+from crmsync.errors import Outage
 from crmsync.mapping import Record, Reject, Skip
 from crmsync.state.ledger import Entry, Ledger
 from crmsync.state.outbox import Outbox, Parcel
@@ -46,19 +47,23 @@ class Limits:
 
 @dataclass(slots=True)
 class _Flight:
-    """A parcel under way, with the pages its records came with."""
+    """A parcel under way, with the pages its records came with.
+
+    One that `may_wait` does not stop the run by an outage: perhaps it is alone in failing.
+    """
 
     parcel: Parcel
     pages: Counter[int] = field(default_factory=Counter)
     replay: bool = False
+    may_wait: bool = False
 
 
 class Delivery:
     """Delivers the records of one run of one sync.
 
-    `begin` is called once, before the first parcel leaves; `check` raises where the run is to stop. `write_all` sends also what the ledger knows;
-    `takes_back_flags` clears the tombstone fields of a row that is back.
-    `abandoned` collects the Ids whose fate cannot be learned: they have to be read and added again.
+    `begin` is called once, before the first parcel leaves; `check` raises where the run is to stop.
+    `write_all` sends also what the ledger knows; `takes_back_flags` clears the tombstone fields of a row that
+    is back. `abandoned` collects the Ids whose fate cannot be learned: they have to be read and added again.
     """
 
     def __init__(
@@ -93,15 +98,20 @@ class Delivery:
         self._lost: list[_Flight] = []
         self._batch = Batch()
         self._flights: dict[str, _Flight] = {}
-        self._keys: dict[str, tuple[str, bytes]] = {}
+        self._postponed: dict[str, _Flight] = {}
+        self._keys: dict[str, tuple[str, bytes, str]] = {}
         self._landed: set[str] = set()
         self._waiting: list[tuple[float, int, Waiting]] = []
         self._ticket = itertools.count()
-        self._events: queue.SimpleQueue[tuple[str, Result | BaseException]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[str, Result | BaseException] | None] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(limits.in_flight, thread_name_prefix="courier")
 
     def replay(self) -> None:
-        """Bring every parcel of an interrupted run to its end, before anything newer is sent (law 4)."""
+        """Bring every parcel of an interrupted run to its end, before anything newer is sent (law 4).
+
+        One that meets an outage is postponed: should others succeed, its rows are at fault, and meanwhile
+        nothing newer of their keys is sent.
+        """
         parcels = self._outbox.parcels()
         if not parcels:
             return
@@ -111,7 +121,7 @@ class Delivery:
             for key in parcel.keys:
                 self._await_key(key)
             self._make_room()
-            self._launch(_Flight(parcel, replay=True), self._courier.resume)
+            self._launch(_Flight(parcel, replay=True, may_wait=True), self._courier.resume)
         self.drain()
 
     def add(self, outcomes: Sequence[Outcome], position: Position | None) -> None:
@@ -134,6 +144,12 @@ class Delivery:
         self._dispatch()
         while self._flights:
             self._tend(block=True)
+
+    def finish(self) -> None:
+        """Bring everything to its end, what was postponed included. Raises Outage where that fails again."""
+        self.drain()
+        self._insist()
+        self.drain()
 
     @property
     def has_sent(self) -> bool:
@@ -165,15 +181,21 @@ class Delivery:
         self._courier.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def idle(self, seconds: float) -> None:
-        """Use a pause: take in what the couriers report and ask for jobs that are due."""
-        self._tend(block=True, timeout=seconds)
+    def idle(self) -> None:
+        """Use a pause: take in what the couriers report and ask for jobs that are due, until `wake` is called."""
+        self._tend(block=True)
+
+    def wake(self) -> None:
+        """End a pause. May be called from any thread."""
+        self._events.put(None)
 
     def _consider(self, slot: Slot, entry: Entry | None, holder: tuple[str, str] | None) -> None:
         record = slot.record
         while record.key in self._keys:
-            if self._keys[record.key] == (record.id, record.digest):
-                return self._settle_unsent(slot, "unchanged")
+            row_id, digest, name = self._keys[record.key]
+            if (row_id, digest) == (record.id, record.digest):
+                self._under_way(name).pages[slot.page] += 1
+                return self._settle_unsent(slot, "unchanged", later=True)
             self._await_key(record.key)
         if record.id in self._landed or record.key in self._landed:
             entry = self._ledger.lookup([record.id]).get(record.id)
@@ -186,11 +208,14 @@ class Delivery:
             return self._settle_unsent(slot, "superseded")
         if self.takes_back_flags and not record.tombstone and self._may_be_flagged(entry):
             slot = Slot(revived(record), slot.page)
+        if self._batch.size + len(slot.record.body) > self._limits.body:
+            self._dispatch()
         outside = self._batch.put(slot)
         if outside is not None:
             same_row = outside.record.id == self._batch.slots[record.key].record.id
-            self._settle_unsent(outside, "superseded" if same_row else "shared_key")
-        if len(self._batch) >= self._limits.batch or self._batch.size >= self._limits.body:
+            why = "superseded" if same_row else "shared_key"
+            self._settle_unsent(outside, why, later=outside is not slot)
+        if len(self._batch) >= self._limits.batch:
             self._dispatch()
         return None
 
@@ -231,19 +256,34 @@ class Delivery:
             )
         self._tracker.settle(Counter({page: 1}))
 
-    def _settle_unsent(self, slot: Slot, why: str) -> None:
+    def _settle_unsent(self, slot: Slot, why: str, *, later: bool = False) -> None:
+        """Count a row that is not sent. Its page is settled now, or `later` with the batch that replaces it."""
         if why == "unchanged":
             self._counts.unchanged += 1
             self._rejects.resolve(slot.record.id, "delivered")
         else:
             self._counts.skipped[why] += 1
             self._rejects.resolve(slot.record.id, "skipped")
-        self._tracker.settle(Counter({slot.page: 1}))
+        if not later:
+            self._tracker.settle(Counter({slot.page: 1}))
 
     def _await_key(self, key: str) -> None:
         """Wait until nothing of this key is in flight: one version at a time (law 4)."""
         while key in self._keys:
+            if self._keys[key][2] in self._postponed:
+                self._insist()
             self._tend(block=True)
+
+    def _under_way(self, name: str) -> _Flight:
+        return self._flights.get(name) or self._postponed[name]
+
+    def _insist(self) -> None:
+        """Try the postponed parcels again: by now it shows whether anything else succeeds."""
+        postponed, self._postponed = self._postponed, {}
+        for flight in postponed.values():
+            flight.may_wait = False
+            self._make_room()
+            self._launch(flight, self._courier.insist)
 
     def _dispatch(self) -> None:
         batch, self._batch = self._batch, Batch()
@@ -258,7 +298,7 @@ class Delivery:
         body = self._destination.frame([record.body for record in records])
         parcel = Parcel.of(entries, body, tombstones)
         self._counts.batches += 1
-        self._launch(_Flight(parcel, batch.pages()), self._courier.carry)
+        self._launch(_Flight(parcel, batch.pages() + batch.replaced), self._courier.carry)
 
     def _start(self) -> None:
         if self._begin is not None:
@@ -274,7 +314,8 @@ class Delivery:
     def _launch(self, flight: _Flight, carry: Callable[[Parcel], Result]) -> None:
         parcel = flight.parcel
         self._flights[parcel.name] = flight
-        self._keys.update(zip(parcel.keys, zip(parcel.ids, parcel.digests, strict=True), strict=True))
+        for key, row_id, digest in zip(parcel.keys, parcel.ids, parcel.digests, strict=True):
+            self._keys[key] = (row_id, digest, parcel.name)
         self._submit(parcel, lambda: carry(parcel))
 
     def _submit(self, parcel: Parcel, task: Callable[[], Result]) -> None:
@@ -293,10 +334,11 @@ class Delivery:
         self._ask_due()
         while True:
             try:
-                name, result = self._events.get(block=block, timeout=min(timeout, self._until_due()))
+                event = self._events.get(block=block, timeout=min(timeout, self._until_due()))
             except queue.Empty:
                 return self._ask_due()
-            self._receive(name, result)
+            if event is not None:
+                self._receive(*event)
             block = False
 
     def _until_due(self) -> float:
@@ -314,7 +356,11 @@ class Delivery:
             heapq.heappush(self._waiting, (result.next_at, next(self._ticket), result))
             return
         del self._flights[name]
+        if isinstance(result, Outage) and flight.may_wait:
+            self._postponed[name] = flight
+            return
         if isinstance(result, BaseException):
+            self._check()
             raise result
         for key in flight.parcel.keys:
             self._keys.pop(key, None)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-import traceback
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 import orjson
 
-from crmsync.health.redaction import Redactor, printable
+from crmsync.health.redaction import Redactor, anatomy, hanging, printable
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -60,8 +59,8 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        text = f"{at} {record.levelname.lower()}: {record.getMessage()}"
-        return printable(self._redact(text + _trace(record)))
+        said = hanging(self._redact(record.getMessage()))
+        return printable(f"{at} {record.levelname.lower()}: {said}{self._redact(_trace(record))}")
 
 
 class JsonFormatter(logging.Formatter):
@@ -86,6 +85,5 @@ class JsonFormatter(logging.Formatter):
 
 
 def _trace(record: logging.LogRecord) -> str:
-    if not record.exc_info or record.exc_info[0] is None:
-        return ""
-    return "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
+    error = record.exc_info[1] if record.exc_info else None
+    return "\n" + anatomy(error) if error else ""

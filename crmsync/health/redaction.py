@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import traceback
 from collections.abc import Iterable
 from urllib.parse import quote
+
+from crmsync.errors import CrmsyncError
 
 MASK = "********"
 _ATOM = r"""[^\s@<>"'(),:;=\[\]]"""
@@ -56,6 +59,29 @@ def _spellings(secret: str) -> set[str]:
     """A secret as it is, and as it stands in a URL, a form, JSON or a Python literal."""
     in_url = quote(secret, safe="", errors="surrogateescape")
     return {secret, in_url, in_url.replace("%20", "+"), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+
+
+def hanging(text: str) -> str:
+    """The lines after the first one indented: what is quoted cannot pass for a line of its own."""
+    first, *others = text.split("\n")
+    return "\n".join([first, *(line if line.startswith("  ") else f"    {line}" for line in others)])
+
+
+def anatomy(error: BaseException) -> str:
+    """Where an error arose and what led to it: frames and kinds. Messages are left out, for they quote values,
+    but for those of errors raised on purpose.
+    """
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    parts = []
+    for link in reversed(chain):
+        said = f": {link.message}" if isinstance(link, CrmsyncError) else ""
+        frames = "".join(traceback.format_tb(link.__traceback__))
+        parts.append(f"Traceback (most recent call last):\n{frames}{type(link).__qualname__}{said}")
+    return "\n\nwhich led to\n\n".join(parts)
 
 
 def printable(text: str) -> str:

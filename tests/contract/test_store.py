@@ -281,7 +281,7 @@ class TestDirectory:
             version = files.write(NAME, b"one", None)
             files.write(NAME, b"two", version)
             files.append(LOG, b"one\n")
-            files.replace_log(LOG, b"two\n")
+            files.replace_log("contacts/rejects.jsonl", b"two\n")
             files.local("contacts/ledger.sqlite")
         finally:
             os.umask(before)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from crmsync import prefetch
 from crmsync.delivery import courier
 from crmsync.http import Retry
 
@@ -25,7 +24,6 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Retry, "__init__", partialmethod(Retry.__init__, first=0.001, longest=0.004))
     monkeypatch.setattr(courier, "FIRST_POLL", 0.004)
     monkeypatch.setattr(courier, "LONGEST_POLL", 0.02)
-    monkeypatch.setattr(prefetch, "PATIENCE", 0.003)
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)

@@ -282,8 +282,8 @@ def _expired(code: str) -> Check:
         def expire_once(request: Request, _response: Response) -> None:
             if "upsert-batch" in request.path:
                 batches.append(request)
-            if len(batches) == 2:
-                world.cdp("expire_tokens")
+                if len(batches) == 2:
+                    world.cdp("expire_tokens")
 
         with world.after_each_answer(expire_once):
             pulls_all_the_same(world, CRMSYNC_IN_FLIGHT="1")
@@ -438,7 +438,7 @@ def test_fault(make_world: MakeWorld, name: str) -> None:
 UNPROVABLE = {"job_fate=stick", "job_fate=lose", "job_fate=finish_then_lose"}
 DOUBTS = {
     f"{switch.name}={value}": {switch.name: value} for switch in SWITCHES.values() for value in switch.values[1:]
-}
+} | {"row_report=all": {"row_report": "all", "rows_name": "results"}}
 
 
 @pytest.mark.parametrize("doubt", DOUBTS)
@@ -499,3 +499,14 @@ def test_one_bad_record_among_10_000_costs_that_record(many: World, tmp_path: Pa
     (reject,) = many.rejects()
     assert message_of(many, reject["id"]) == REASON
     assert len(many.requests("experiture", "upsert-batch")) - MANY // 500 <= 20
+
+
+# --- and a rehearsal
+
+
+def test_a_dry_run_sends_nothing_and_keeps_nothing(world: World) -> None:
+    result = world.pull("--full", "--dry-run")
+    assert result["written"] == len(world.due())
+    assert not world.requests("experiture", "upsert-batch")
+    assert not (world.state / "contacts" / "state.json").exists()
+    assert world.pull("--full")["written"] == len(world.due())

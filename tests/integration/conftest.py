@@ -27,8 +27,11 @@ def start_sandbox(tmp_path: Path) -> Iterator[StartSandbox]:
 def install(tmp_path: Path) -> Iterator[Install]:
     with ExitStack() as installed:
 
-        def make(sandbox: Sandbox) -> Crmsync:
-            crmsync = Crmsync(Path(mkdtemp(prefix="home-", dir=tmp_path)), dict(sandbox.environment))
+        def make(model: Sandbox | Crmsync) -> Crmsync:
+            home = tmp_path / mkdtemp(prefix="home-", dir=tmp_path)
+            crmsync = (
+                model.twin(home) if isinstance(model, Crmsync) else Crmsync(home, dict(model.environment))
+            )
             installed.callback(crmsync.kill_all)
             return crmsync
 
@@ -36,20 +39,20 @@ def install(tmp_path: Path) -> Iterator[Install]:
 
 
 @pytest.fixture(scope="session")
-def _sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with serving(tmp_path_factory.mktemp("shared") / "sandbox") as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def sandbox(_sandbox: Sandbox) -> Sandbox:
+def sandbox(shared_sandbox: Sandbox) -> Sandbox:
     """A sandbox of 300 contacts and an empty workspace.
 
     Tests share it, one after the other: they may change a contact's title, but add, remove or spoil none.
     Those that must start one of their own by `start_sandbox`.
     """
-    _sandbox.freshen()
-    return _sandbox
+    shared_sandbox.freshen()
+    return shared_sandbox
 
 
 @pytest.fixture
@@ -59,16 +62,16 @@ def crmsync(sandbox: Sandbox, install: Install) -> Crmsync:
 
 
 @pytest.fixture(scope="session")
-def _nasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def nasty_org(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with serving(tmp_path_factory.mktemp("nasty") / "sandbox", 5137) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def nasty(_nasty: Sandbox) -> Sandbox:
+def nasty(nasty_org: Sandbox) -> Sandbox:
     """An org of 5,137 contacts, which the tests share and leave alone, and an empty workspace."""
-    _nasty.freshen()
-    return _nasty
+    nasty_org.freshen()
+    return nasty_org
 
 
 @pytest.fixture

@@ -12,18 +12,35 @@ from .world import MARKER, Crmsync, Install, Sandbox, StartSandbox
 SECRETS = ("SALESFORCE_CLIENT_SECRET", "EXPERITURE_CLIENT_SECRET")
 
 
-@pytest.fixture
-def refused(sandbox: Sandbox, crmsync: Crmsync) -> list[str]:
-    """Three Ids that the CDP has refused, and never will again."""
+@pytest.fixture(scope="module")
+def with_rejects(
+    shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Crmsync, list[str]]:
+    """A crmsync with three Ids that the CDP has refused, beside the malformed ones."""
+    shared_sandbox.freshen()
+    crmsync = Crmsync(tmp_path_factory.mktemp("rejects") / "home", dict(shared_sandbox.environment))
     crmsync.pull("--full")
-    ids = sandbox.delivered()[:3]
+    ids = shared_sandbox.delivered()[:3]
     for row_id in ids:
-        sandbox.cdp("poison", field="salesforce_id", value=row_id, code="CDP_ETL.RECORD.POISONED")
-    sandbox.retitle(ids, "Poisoned")
+        shared_sandbox.cdp("poison", field="salesforce_id", value=row_id, code="CDP_ETL.RECORD.POISONED")
+    shared_sandbox.retitle(ids, "Poisoned")
     result = crmsync.pull()
     assert result["refused"] == {"CDP_ETL.RECORD.POISONED": 3}
-    sandbox.cdp("clear_poison")
-    return ids
+    return crmsync, ids
+
+
+@pytest.fixture
+def refused(with_rejects: tuple[Crmsync, list[str]]) -> list[str]:
+    """Three Ids that the CDP has refused, and now would not."""
+    return with_rejects[1]
+
+
+@pytest.fixture
+def crmsync(request: pytest.FixtureRequest, sandbox: Sandbox, install: Install) -> Crmsync:
+    """One with rejects where the test is about those, else one that has never run."""
+    if "refused" in request.fixturenames:
+        return install(request.getfixturevalue("with_rejects")[0])
+    return install(sandbox)
 
 
 def open_rejects(crmsync: Crmsync, *arguments: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -176,7 +177,7 @@ class Running(subprocess.Popen[bytes]):
     def __init__(
         self, home: Path, number: int, arguments: tuple[str, ...], environment: dict[str, str]
     ) -> None:
-        self._out, self._err = (home / f".said-{number}.{name}" for name in ("out", "err"))
+        self._out, self._err = (home.with_name(f"{home.name}.{number}.{name}") for name in ("out", "err"))
         with self._out.open("wb") as out, self._err.open("wb") as err:
             super().__init__([*CRMSYNC, *arguments], stdout=out, stderr=err, env=environment, cwd=home)
 
@@ -229,6 +230,12 @@ class Crmsync:
         assert personal or MARKER.lower() not in run.said.lower(), "personal data shows"
         return run
 
+    def twin(self, home: Path) -> Crmsync:
+        """Another home with the same settings and a copy of the state."""
+        other = Crmsync(home, dict(self.settings))
+        shutil.copytree(self.state, other.state)
+        return other
+
     def kill_all(self) -> None:
         """End what still runs."""
         for running in self._started:
@@ -251,7 +258,8 @@ class Crmsync:
         return document
 
     def watermark(self) -> str | None:
-        told = self.run("state", "show", "--json").json["watermark"]
+        """As the state has it; None where there is no state yet."""
+        told = self.saved()["watermark"] if (self.state / "contacts" / "state.json").exists() else None
         assert told is None or isinstance(told, str)
         return told
 
@@ -265,8 +273,8 @@ class Crmsync:
 
 StartSandbox = Callable[..., Sandbox]
 """Starts a sandbox that ends with the test: `start_sandbox(contacts, *arguments)`."""
-Install = Callable[[Sandbox], Crmsync]
-"""Makes a crmsync that has never run, set up for a sandbox."""
+Install = Callable[[Sandbox | Crmsync], Crmsync]
+"""Makes a crmsync that has never run, set up for a sandbox; or one that goes on where another is."""
 
 
 def plain_environment(home: Path) -> dict[str, str]:

@@ -10,18 +10,25 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from crmsync.sandbox.compare import ALL_TARGETS, expected
-from crmsync.state.rejects import Rejects
-from crmsync.state.store import FileStore
 
-from .rig import SYNC, Rig, Row
-
+Row = dict[str, Any]
 OVERLAP = timedelta(minutes=10)
 FLAGS = ("crm_deleted_at", "crm_merged_into")
 DELETED = {"deleted": True}
 """The version of a contact that is gone."""
+
+
+class World(Protocol):
+    """Both sides' control APIs, and the Ids of the rejects that the state holds open."""
+
+    def crm(self, action: str, /, **arguments: Any) -> Any: ...
+
+    def cdp(self, action: str, /, **arguments: Any) -> Any: ...
+
+    def open_rejects(self) -> set[str]: ...
 
 
 @dataclass
@@ -37,13 +44,12 @@ class Past:
 class Model:
     """`may_repeat`: something happened after which a record may be sent again without having changed."""
 
-    def __init__(self, rig: Rig) -> None:
-        self._rig = rig
+    def __init__(self, world: World) -> None:
+        self._world = world
         self._pasts: defaultdict[str, Past] = defaultdict(Past)
         self._read = 0
         self.may_repeat = False
         self.wrong: list[str] = []
-        rig.on_save = self.check_state
         self.observe()
 
     def observe(self) -> None:
@@ -59,14 +65,14 @@ class Model:
             self._append(self._pasts[row_id], DELETED)
 
     def contacts(self) -> dict[str, Row]:
-        return {row["Id"]: row for row in self._rig.crm("dump", object="Contact")}
+        return {row["Id"]: row for row in self._world.crm("dump", object="Contact")}
 
     def accounts(self) -> dict[str, Row]:
-        return {row["Id"]: row for row in self._rig.crm("dump", object="Account")}
+        return {row["Id"]: row for row in self._world.crm("dump", object="Account")}
 
     def check_writes(self) -> None:
         """No write may bring back an older version, and none repeat the last without need (laws 3 and 4)."""
-        for write in self._rig.cdp("writes", since=self._read, records=True):
+        for write in self._world.cdp("writes", since=self._read, records=True):
             self._read = write["n"]
             past, record = self._pasts[write["key"]], write["record"]
             version = DELETED if record.get("crm_deleted_at") else without_flags(record)
@@ -85,7 +91,7 @@ class Model:
         limit = begins_again_at(document)
         if limit is None:
             return
-        accounts, profiles, rejects = self.accounts(), self.profiles(), self.open_rejects()
+        accounts, profiles, rejects = self.accounts(), self.profiles(), self._world.open_rejects()
         for contact in self.contacts().values():
             if moment(contact["SystemModstamp"]) >= limit or contact["IsDeleted"]:
                 continue
@@ -105,7 +111,7 @@ class Model:
 
     def check_end(self, *, flags: bool) -> None:
         """Nothing is missing, stale or doubled, and the rejects are complete. Call it when all is quiet."""
-        accounts, profiles, rejects = self.accounts(), self.profiles(), self.open_rejects()
+        accounts, profiles, rejects = self.accounts(), self.profiles(), self._world.open_rejects()
         contacts = self.contacts()
         for row_id, past in self._pasts.items():
             found = profiles.pop(row_id, [])
@@ -141,12 +147,9 @@ class Model:
         self.wrong += [f"{row_id} is malformed and no reject" for row_id in bad - rejects]
         self.wrong += [f"{row_id} is a reject and nothing is wrong with it" for row_id in rejects - bad - gone]
 
-    def open_rejects(self) -> set[str]:
-        return {entry.id for entry in Rejects(FileStore(self._rig.config.state), SYNC).entries()}
-
     def profiles(self) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = {}
-        for profile in self._rig.cdp("dump", object="profiles"):
+        for profile in self._world.cdp("dump", object="profiles"):
             found.setdefault(profile["salesforce_id"], []).append(profile)
         return found
 

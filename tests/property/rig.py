@@ -29,6 +29,7 @@ from crmsync.state import catalog
 from crmsync.state.checkpoint import Checkpoint, State
 from crmsync.state.credentials import CredentialVault
 from crmsync.state.lock import FileLock
+from crmsync.state.rejects import Rejects
 from crmsync.state.store import FileStore
 from crmsync.window import Range
 
@@ -93,6 +94,9 @@ class Rig:
 
     def cdp(self, action: str, /, **arguments: Any) -> Any:
         return self.experiture.control(action, arguments)
+
+    def open_rejects(self) -> set[str]:
+        return {entry.id for entry in Rejects(FileStore(self.config.state), SYNC).entries()}
 
     def has_begun(self) -> bool:
         """Whether the state says from where to go on."""

@@ -144,6 +144,7 @@ class Reliability(RuleBasedStateMachine):
         self.rig.crm("switches", updated=updated)
         self.longest_transaction = timedelta(hours=20) if updated == "answer" else timedelta(minutes=9)
         self.model = Model(self.rig)
+        self.rig.on_save = self.model.check_state
         self.repeating = poisoned or losing or forcing
         self.poisoned, self.losing, self.forcing = poisoned, losing, forcing
         self.serial = 0
@@ -246,7 +247,7 @@ class Reliability(RuleBasedStateMachine):
             self.mutate(("advance", 4000))
             ran = self.run(How())
             assert ran.ended_well, repr(ran.error)
-        refused = self.model.open_rejects()
+        refused = self.rig.open_rejects()
         if self.poisoned and refused:
             assert self.run(How(redo=tuple(sorted(refused)))).ended_well
         self.model.check_end(flags=self.deletes == "flag")

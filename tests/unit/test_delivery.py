@@ -115,9 +115,10 @@ class TestWhatIsSent:
         assert room.outbox.is_empty()
 
     def test_a_large_body_is_sent_before_its_batch_is_full(self, run):
-        room = run(batch=500, body=250, in_flight=1)
+        room = run(batch=500, body=310, in_flight=1)
         room.deliver(*(record(f"r{n}", text="x" * 100) for n in range(6)))
         assert [len(batch) for batch in room.destination.batches] == [2, 2, 2]
+        assert all(len(body) <= 310 + len(b'{"records":[]}') for _, body in room.destination.sent)
 
     def test_what_is_proved_already_is_not_sent_again(self, run):
         run().deliver(record("a", 1), record("b", 1))
@@ -296,7 +297,7 @@ class TestOrder:
         room = run(FakeDestination(lambda *_: Working("job-1"), lambda job: Working(job)), batch=1)
         room.add(record("a", 1, "old"), record("b", 1, "old"))
         while len(room.outbox.parcels()) < 2 or any(p.job_id is None for p in room.outbox.parcels()):
-            room.delivery.idle(0.01)
+            room.delivery.idle()
         left = {p.name for p in room.outbox.parcels()}  # the process dies here
 
         ended: list[str] = []
@@ -598,3 +599,46 @@ class TestAbandoned:
         assert room.tracker.reached() == [DONE]
         assert room.outbox.is_empty()
         assert room.store.names("contacts/jobs") == []
+
+
+class TestARowThatFailsAlone:
+    """A parcel of an interrupted run that no one takes: an outage, or its row is at fault (law 8)."""
+
+    def test_it_is_rejected_as_soon_as_something_else_succeeds(self, run):
+        answers = refuses({"bad"}, kind="passing", status=500)
+        room = run(FakeDestination(answers))
+        with pytest.raises(Outage):
+            room.deliver(record("bad"))
+        room = run(FakeDestination(answers))
+        room.delivery.replay()
+        room.add(record("bad"), record("good"))
+        room.delivery.finish()
+        assert (room.counts.written, dict(room.counts.refused)) == (1, {"CDP.NO": 1})
+        assert "bad" in room.rejects
+        assert room.outbox.is_empty()
+        assert room.tracker.reached() == [DONE]
+
+    def test_while_nothing_succeeds_it_is_an_outage_and_stays(self, run):
+        answers = refuses({"bad"}, kind="passing", status=500)
+        room = run(FakeDestination(answers))
+        with pytest.raises(Outage):
+            room.deliver(record("bad"))
+        room = run(FakeDestination(answers))
+        room.delivery.replay()
+        room.add(record("bad"))
+        with pytest.raises(Outage):
+            room.delivery.finish()
+        assert len(room.outbox.parcels()) >= 1
+        assert "bad" not in room.rejects
+        assert room.tracker.reached() == []
+
+    def test_nothing_newer_of_its_key_is_sent_meanwhile(self, run):
+        answers = refuses({"bad"}, kind="passing", status=500)
+        room = run(FakeDestination(answers))
+        with pytest.raises(Outage):
+            room.deliver(record("bad", 1))
+        room = run(FakeDestination(answers))
+        room.delivery.replay()
+        with pytest.raises(Outage):
+            room.deliver(record("bad", 2))
+        assert all(b'"s":2' not in body for _, body in room.destination.sent)

@@ -360,6 +360,12 @@ def test_refused_records_alone_prove_the_others(listed: str) -> None:
     assert outcome.refused[4].field == "email"
 
 
+@pytest.mark.parametrize("listed", ["errors", "failures"])
+def test_a_list_of_every_record_may_be_named_after_its_errors(listed: str) -> None:
+    rows = [row(n, "rejected" if n == 2 else "inserted") for n in range(SIZE)]
+    assert refusals(accept({listed: rows})) == ([2], 0)
+
+
 def test_as_many_errors_as_records_are_not_an_error_each() -> None:
     entries = [{"index": 0, "message": f"{n}"} for n in range(SIZE)]
     assert refusals(accept({"errors": entries, "inserted": 4})) == ([0], 0)
@@ -554,7 +560,8 @@ def test_a_record_listed_as_refused_is_never_taken_for_written(data: dict[str, A
         entry
         for name in ("errors", "failures", "results", "records")
         for entry in holder.get(name, ())
-        if name in ("errors", "failures") or entry.get("status") == "rejected"
+        if entry.get("status") == "rejected"
+        or (name in ("errors", "failures") and entry.get("status") != "inserted")
     ]
     if isinstance(outcome, Settled) and not outcome.unplaced:
         named = {entry["index"] for entry in listed if 0 <= entry.get("index", -1) < size}

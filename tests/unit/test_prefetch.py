@@ -16,14 +16,14 @@ def pages(count: int) -> list[Page]:
     return [Page([{"Id": str(n)}], str(n)) for n in range(count)]
 
 
-def rest(_seconds: float) -> None:
+def rest() -> None:
     """Nothing to do meanwhile."""
 
 
 @given(st.integers(0, 8))
 def test_every_page_comes_once_and_in_order(count):
     source = pages(count)
-    assert list(prefetched(iter(source), rest)) == source
+    assert list(prefetched(iter(source), rest, rest)) == source
 
 
 def test_the_next_page_is_read_while_one_is_worked_on():
@@ -34,7 +34,7 @@ def test_the_next_page_is_read_while_one_is_worked_on():
             read.release()
             yield page
 
-    arriving = prefetched(reading(), rest)
+    arriving = prefetched(reading(), rest, rest)
     next(arriving)
     assert read.acquire(timeout=5)
     assert read.acquire(timeout=5), "nothing was read ahead"
@@ -51,7 +51,7 @@ def test_it_never_reads_far_ahead():
             ahead.append(asked[0] - worked[0])
             yield page
 
-    for _ in prefetched(reading(), rest):
+    for _ in prefetched(reading(), rest, rest):
         worked[0] += 1
     assert worked[0] == 50
     assert max(ahead) <= 4
@@ -64,11 +64,10 @@ def test_while_no_page_is_ready_the_pause_is_used():
         assert used.wait(5)
         yield from pages(1)
 
-    def meanwhile(seconds: float) -> None:
-        assert 0 < seconds < 1
+    def meanwhile() -> None:
         used.set()
 
-    assert len(list(prefetched(reading(), meanwhile))) == 1
+    assert len(list(prefetched(reading(), meanwhile, rest))) == 1
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(3)])
@@ -77,7 +76,7 @@ def test_what_the_reading_raises_is_raised_after_the_pages_before_it(error):
         yield from pages(2)
         raise error
 
-    arriving = prefetched(reading(), rest)
+    arriving = prefetched(reading(), rest, rest)
     assert [next(arriving), next(arriving)] == pages(2)
     with pytest.raises(type(error)) as caught:
         next(arriving)
@@ -91,11 +90,11 @@ def test_what_is_met_meanwhile_stops_it():
         go.wait(5)
         yield from pages(1)
 
-    def meanwhile(_seconds: float) -> None:
+    def meanwhile() -> None:
         raise ValueError
 
     with pytest.raises(ValueError):
-        list(prefetched(reading(), meanwhile))
+        list(prefetched(reading(), meanwhile, rest))
     go.set()
 
 
@@ -107,10 +106,24 @@ def test_a_reader_that_is_left_alone_reads_no_further():
             asked[0] += 1
             yield page
 
-    arriving = prefetched(reading(), rest)
+    arriving = prefetched(reading(), rest, rest)
     next(arriving)
     arriving.close()
     for thread in [t for t in threading.enumerate() if t.name == "prefetch"]:
         thread.join(5)
         assert not thread.is_alive()
     assert asked[0] <= 4
+
+
+def test_a_page_that_is_ready_ends_the_pause():
+    go, woken = threading.Event(), threading.Event()
+
+    def reading():
+        assert go.wait(5)
+        yield from pages(1)
+
+    def meanwhile() -> None:
+        go.set()
+        assert woken.wait(5), "nobody ended the pause"
+
+    assert len(list(prefetched(reading(), meanwhile, woken.set))) == 1

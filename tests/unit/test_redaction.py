@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crmsync.errors import CrmsyncError
 from crmsync.health.logs import JsonFormatter, TextFormatter, set_run_id, set_up
 from crmsync.health.redaction import MASK, Redactor, printable
 
@@ -76,8 +77,8 @@ def everywhere(text: str, known=()) -> list[str]:
     for formatter in (TextFormatter, JsonFormatter):
         lines.append(line(formatter, text.replace("%", "%%") + "%s", "", secrets=known))
         lines.append(line(formatter, "met %s and %r", text, [text], secrets=known))
-        inner = ValueError(text)
-        outer = RuntimeError(f"while at work: {text}")
+        inner = CrmsyncError(text)
+        outer = CrmsyncError(f"while at work: {text}")
         outer.__cause__ = inner
         lines.append(line(formatter, "failed", secrets=known, error=outer))
     return lines

@@ -46,6 +46,16 @@ def test_nothing_is_durable_before_the_flush(store):
     assert ids(store) == []
 
 
+def test_what_was_flushed_is_not_written_again(store):
+    rejects = opened(store)
+    add(rejects, "a")
+    rejects.flush()
+    rejects.flush()
+    add(rejects, "b")
+    rejects.flush()
+    assert store.read_log(LOG).count(b"\n") == 2
+
+
 def test_a_newer_failure_replaces_the_older_one_and_counts_the_attempts(store):
     first = opened(store)
     add(first, "a", "early")

@@ -183,17 +183,18 @@ instants = seconds.map(lambda s: NOW - timedelta(seconds=s))
 
 
 @given(start=st.none() | instants, end=instants, at=instants, overlap=st.integers(0, 7200))
-def test_resuming_never_starts_after_the_kept_position_nor_before_the_window(start, end, at, overlap):
+def test_resuming_never_starts_after_the_position_nor_before_the_window(start, end, at, overlap):
     window = Window(start, end)
     span = timedelta(seconds=overlap)
-    kept = windows.kept_position(stamp(at), window, span)
-    assert moment(kept) <= min(at, end - span)
-    resumed = windows.resume_at(kept, window, span)
-    assert resumed is not None
-    if start is None or moment(kept) - span >= start:
-        assert resumed == moment(kept) - span
-    else:
-        assert resumed == start
+    resumed = windows.resume_at(stamp(at), window, span)
+    assert resumed == (at - span if start is None else max(start, at - span))
+
+
+@given(end=instants, at=instants, covered=instants, overlap=st.integers(0, 7200))
+def test_a_position_is_firm_only_where_no_transaction_can_still_be_open(end, at, covered, overlap):
+    span = timedelta(seconds=overlap)
+    firm = windows.is_firm(stamp(at), Window(None, end), stamp(covered), span)
+    assert firm == (at <= end - span and at <= covered)
 
 
 @given(start=st.none() | instants, end=instants)

@@ -13,6 +13,7 @@ import orjson
 from crmsync.config import ExperitureSettings
 from crmsync.errors import AuthError, Outage
 from crmsync.http import Budget, Client, Reply, Retry, Stopper, passing
+from crmsync.text import one_line
 
 EARLY = 60.0
 """Seconds before its end at which a token is replaced; less for a token that lives shortly."""
@@ -75,7 +76,7 @@ class ClientCredentials:
             raise Outage(f"Experiture's token endpoint is not available now (HTTP {reply.status})")
         if not reply.ok or not isinstance(body, dict) or not body.get("access_token"):
             error = body.get("error") if isinstance(body, dict) else None
-            code = error.get("code") if isinstance(error, dict) else error
+            code = one_line((error.get("code") if isinstance(error, dict) else error) or "")
             raise AuthError(
                 f"Experiture refused the login (HTTP {reply.status}{f', {code}' if code else ''})",
                 hint="Check EXPERITURE_CLIENT_ID, EXPERITURE_CLIENT_SECRET, EXPERITURE_TOKEN_URL "

@@ -12,6 +12,7 @@ from typing import Any
 
 from crmsync.destinations.base import Lost, Outcome, Reason, Refused, Settled, Unproven, Working
 from crmsync.http import Reply
+from crmsync.text import one_line
 
 JOB_ID_NAMES = ("jobId", "job_id", "jobID", "id")
 STATE_NAMES = ("status", "state", "jobStatus", "job_status", "jobState")
@@ -116,7 +117,7 @@ def reason_of(reply: Reply, body: Any) -> Reason:
     details = error.get("details")
     path = details.get("path") if isinstance(details, dict) else error.get("path")
     return Reason(
-        code=str(error.get("code") or f"HTTP_{reply.status}"),
+        code=one_line(error.get("code") or f"HTTP_{reply.status}"),
         message=str(error.get("message") or error.get("reason") or "no message"),
         field=_field_of(str(path or error.get("field") or "")),
         status=reply.status,
@@ -128,7 +129,7 @@ def correlation_id(reply: Reply) -> str:
     """From the header first, then the body (contract experiture 3)."""
     body = reply.json()
     inner = body.get("correlationId") if isinstance(body, dict) else None
-    return str(reply.headers.get("x-correlation-id") or inner or "")
+    return one_line(reply.headers.get("x-correlation-id") or inner or "")
 
 
 def index_of(body: Any) -> int | None:
@@ -278,7 +279,7 @@ def _entry_reason(entry: Mapping[str, Any], reply: Reply) -> Reason:
     details = holder.get("details")
     path = details.get("path") if isinstance(details, dict) else holder.get("path") or holder.get("field")
     return Reason(
-        code=str(holder.get("code") or holder.get("errorCode") or "REFUSED"),
+        code=one_line(holder.get("code") or holder.get("errorCode") or "REFUSED"),
         message=str(text or "no message"),
         field=_field_of(str(path or "")),
         status=reply.status,
@@ -288,7 +289,7 @@ def _entry_reason(entry: Mapping[str, Any], reply: Reply) -> Reason:
 
 def _field_of(path: str) -> str:
     found = _INDEX.search(path)
-    return (found[2] or "") if found else path
+    return one_line((found[2] or "") if found else path)
 
 
 def _written(data: Mapping[str, Any]) -> int | None:

@@ -85,6 +85,7 @@ class Changes:
         cursor: str,
         where: str | None = None,
         limit: int | None = None,
+        overlap: timedelta = timedelta(0),
     ) -> None:
         self._client = client
         self._object = object_name
@@ -93,6 +94,7 @@ class Changes:
         self._cursor = cursor
         self._where = soql.operators_own(where)
         self._limit = limit
+        self._firm_until = soql.instant(window.end - overlap)
 
     def pages(self, start: datetime | None) -> Iterator[Page]:
         """Pages until every stretch is done. A lost locator costs no row: it reads on behind the last one.
@@ -157,9 +159,12 @@ class Changes:
             )
 
     def _last_inside(self, rows: list[Row]) -> Row | None:
-        """The last row that still shows a stamp of this window: a row changed since shows a later one."""
-        end = soql.instant(self._window.end)
-        return next((row for row in reversed(rows) if self._stamp(row) < end), None)
+        """The last row whose stamp tells its place in the order.
+
+        A row changed since the query shows a later one: past the window, or, where a transaction was still
+        open then, within the overlap.
+        """
+        return next((row for row in reversed(rows) if self._stamp(row) < self._firm_until), None)
 
     def _stamp(self, row: Row) -> str:
         """The row's cursor as `YYYY-MM-DDTHH:MM:SSZ`; Salesforce gives it in UTC (contract 1.5)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -119,14 +118,6 @@ class SalesforceClient:
         if reply.status == 404:
             raise LocatorLost(refusal_of(reply), "query page")
         return self._json(reply, "query page")
-
-    def records(self, soql: str, *, everything: bool = True, what: str = "query") -> Iterator[dict[str, Any]]:
-        """Every row of a query that is short enough to begin again if its locator is lost."""
-        body = self.query(soql, everything=everything, what=what)
-        while not is_last(body):
-            yield from body.get("records") or ()
-            body = self.next_page(next_locator(body))
-        yield from body.get("records") or ()
 
     def close(self) -> None:
         self.http.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 from crmsync.errors import AuthError, ConfigError, CrmsyncError, Outage, QuotaExhausted, SourceChanged
 from crmsync.http import PASSING_STATUSES, Reply
+from crmsync.text import one_line
 
 SERVICE = "Salesforce"
 
@@ -107,7 +108,7 @@ def refusal_of(reply: Reply) -> Refusal:
         return Refusal(reply.status, "", _plain(reply.body))
     code = body.get("errorCode") or body.get("exceptionCode") or body.get("error") or ""
     message = body.get("message") or body.get("exceptionMessage") or body.get("error_description") or ""
-    return Refusal(reply.status, str(code), str(message))
+    return Refusal(reply.status, one_line(code), str(message))
 
 
 def _plain(body: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from crmsync import parents
 from crmsync.sources.base import Link, Memory, Page, Row, Window
@@ -29,6 +29,7 @@ class ParentChanges:
         cursor: str,
         bookkeeping: list[str],
         where: str | None = None,
+        overlap: timedelta = timedelta(0),
     ) -> None:
         self.name = f"parents:{link.chain}"
         self._client = client
@@ -43,6 +44,7 @@ class ParentChanges:
             list(dict.fromkeys([*bookkeeping, cursor, *link.fields])),
             window,
             cursor=cursor,
+            overlap=overlap,
         )
 
     def pages(self, start: datetime | None) -> Iterator[Page]:

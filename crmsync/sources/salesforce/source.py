@@ -45,6 +45,7 @@ class SalesforceSource:
     ) -> None:
         self._settings = config.salesforce
         self._max_quota = config.max_quota
+        self._overlap = config.overlap
         self._sync = sync
         self._budget = Budget()
         self._stopper = stopper or Stopper()
@@ -126,6 +127,7 @@ class SalesforceSource:
             cursor=shape.cursor,
             where=self._sync.where,
             limit=limit,
+            overlap=self._overlap,
         )
         if window.start is None or limit is not None:
             return [changes]
@@ -165,6 +167,7 @@ class SalesforceSource:
             cursor=describe.cursor_of(parent),
             bookkeeping=[name for name in BOOKKEEPING if parent.field(name)],
             where=self._sync.where,
+            overlap=self._overlap,
         )
 
     def latest_covered(self, window: Window) -> datetime | None:
@@ -194,7 +197,8 @@ class SalesforceSource:
         for at in range(0, len(wanted), soql.IDS_PER_QUERY):
             among = f"Id IN {soql.id_list(wanted[at : at + soql.IDS_PER_QUERY])}"
             query = soql.select(select, self._sync.object, [among, soql.operators_own(self._sync.where)])
-            yield from self.client.records(query, what="read")
+            for body in restarting(self.client, query, what="read"):
+                yield from body.get("records") or ()
 
     def close(self) -> None:
         if self._connected:
