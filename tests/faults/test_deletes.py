@@ -195,7 +195,9 @@ def _between_pages(shown: str) -> Check:
         assert world.profile(returns)["job_title"] == "Changed"
         quiet(world)
 
-    check.__doc__ = "A row deleted while paging is flagged by the next run at the latest, one restored again is not."
+    check.__doc__ = (
+        "A row deleted while paging is flagged by the next run at the latest, one restored again is not."
+    )
     return check
 
 
@@ -222,10 +224,10 @@ _PURGED = "A delete log purged within the window is a warning to reconcile; the 
 FAULTS.add("10-delete-log-purged")(_uncertain(_PURGED))
 FAULTS.add("10-delete-log-purged-silently")(_uncertain(_PURGED, purged_delete_log="answer"))
 FAULTS.add("10-delete-log-forbidden")(
-    _uncertain("A delete log that may not be read is such a warning too.", deleted="forbidden")
+    _uncertain("A delete log that may not be read is a warning to reconcile.", deleted="forbidden")
 )
 FAULTS.add("10-no-delete-log")(
-    _uncertain("So is an object without one.", deleted="not_replicateable")
+    _uncertain("An object without a delete log is a warning to reconcile.", deleted="not_replicateable")
 )
 
 

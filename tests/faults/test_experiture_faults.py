@@ -19,7 +19,7 @@ from crmsync.sandbox.web import Request, Response
 
 from .conftest import MakeWorld
 from .registry import Check, Faults
-from .world import DEFAULT_FIELDS, Row, World, serving, sync_toml
+from .world import DEFAULT_FIELDS, TIMELESS_FIELDS, Row, World, serving, sync_toml
 
 FAULTS = Faults()
 HTML = "<html><body><h1>Bad Gateway</h1></body></html>"
@@ -97,7 +97,7 @@ def _(world: World) -> None:
 
 @FAULTS.add("one-bad-record-all-or-nothing")
 def _(world: World) -> None:
-    """So does one that is refused as a whole."""
+    """A batch that is refused as a whole for one record costs that record alone, with the API's reason."""
     world.cdp("switches", outcome="all_or_nothing")
     poison(world)
     costs_one_record(world)
@@ -113,7 +113,9 @@ def _never_another_body(mismatch: str) -> Check:
         sizes = Counter(key for key, _ in keys_and_bodies(world))
         assert set(sizes.values()) == {1}
 
-    check.__doc__ = "Never provoked: a key goes with one body only, a retry repeats both, another body has another key."
+    check.__doc__ = (
+        "Never provoked: a key goes with one body only, a retry repeats both, another body has another key."
+    )
     return check
 
 
@@ -160,7 +162,10 @@ def _unknown_field(code: str) -> Check:
     return check
 
 
-for _code, _word in (("CDP_ETL.VALIDATION.REQUEST_SCHEMA", "request-schema"), ("schema_mismatch", "mismatch")):
+for _code, _word in (
+    ("CDP_ETL.VALIDATION.REQUEST_SCHEMA", "request-schema"),
+    ("schema_mismatch", "mismatch"),
+):
     FAULTS.add(f"unknown-field-{_word}")(_unknown_field(_code))
 
 
@@ -228,6 +233,26 @@ def _(world: World) -> None:
     world.assert_in_step()
 
 
+@FAULTS.add("job-lost-after-it-was-done")
+def _(world: World) -> None:
+    """What a lost job may have written does not hide a row that went back meanwhile: it is written again."""
+    world.configure(sync_toml(TIMELESS_FIELDS))
+    chosen = sorted(world.due())[0]
+    world.change(chosen, Title="There")
+    world.pull("--full")
+    world.change(chosen, Title="And back")
+
+    def back_at_once(request: Request, _response: Response) -> None:
+        if "upsert-batch" in request.path:
+            world.cdp("switches", job_fate="finish")
+            world.change(chosen, Title="There")
+
+    world.cdp("switches", job_fate="finish_then_lose")
+    with world.after_each_answer(back_at_once):
+        world.pull(code=3)
+    assert world.profile(chosen)["job_title"] == "There"
+
+
 @FAULTS.add("every-job-lost")
 def _(world: World) -> None:
     """Where every job is lost the run gives up with 75: unknown is not success."""
@@ -266,7 +291,9 @@ def _without_key(missing: str) -> Check:
         assert all(profile.get("email") for profile in world.profiles())
         assert world.cdp("counts")["duplicates"]["profiles"]["email"] == 0
 
-    check.__doc__ = "A record without its match key is a reject and never sent: it can neither be inserted nor refused."
+    check.__doc__ = (
+        "A record without its match key is a reject and never sent: it can neither be inserted nor refused."
+    )
     return check
 
 
@@ -289,7 +316,9 @@ def _expired(code: str) -> Check:
             pulls_all_the_same(world, CRMSYNC_IN_FLIGHT="1")
         assert len(world.requests("experiture", "oauth/token")) == 2
 
-    check.__doc__ = "Any 401 renews the token once, for all threads, and the request is repeated under its key."
+    check.__doc__ = (
+        "Any 401 renews the token once, for all threads, and the request is repeated under its key."
+    )
     return check
 
 
@@ -331,7 +360,9 @@ def _too_large(body: str) -> Check:
         pulls_all_the_same(world, CRMSYNC_BATCH_SIZE="30")
         assert 413 in {entry["status"] for entry in world.requests("experiture", "upsert-batch")}
 
-    check.__doc__ = "A batch that is too large (413) is halved until it fits, each half under a key of its own."
+    check.__doc__ = (
+        "A batch that is too large (413) is halved until it fits, each half under a key of its own."
+    )
     return check
 
 
@@ -419,7 +450,7 @@ def _(world: World) -> None:
 
 @FAULTS.add("2xx-in-html")
 def _(world: World) -> None:
-    """So is a login page answered with 200."""
+    """A login page answered with 200 is unconfirmed: 75, and nothing moves past it."""
     world.fault("status", **BATCH, status=200, body=HTML)
     run = world.run("pull", "--full", "--json", **SMALL)
     assert (run.code, run.sync["watermark"]) == (75, None)
@@ -437,7 +468,9 @@ def test_fault(make_world: MakeWorld, name: str) -> None:
 
 UNPROVABLE = {"job_fate=stick", "job_fate=lose", "job_fate=finish_then_lose"}
 DOUBTS = {
-    f"{switch.name}={value}": {switch.name: value} for switch in SWITCHES.values() for value in switch.values[1:]
+    f"{switch.name}={value}": {switch.name: value}
+    for switch in SWITCHES.values()
+    for value in switch.values[1:]
 } | {"row_report=all": {"row_report": "all", "rows_name": "results"}}
 
 

@@ -41,7 +41,9 @@ def test_an_org_in_step_has_nothing_to_mend(flagging: World) -> None:
     before = len(flagging.writes())
     found = reconcile(flagging, "--repair")
     assert (found["in_org"], found["in_ledger"]) == (60, 60)
-    assert [found[name] for name in ("undelivered", "deleted", "confirmed", "unconfirmed", "outside")] == [0] * 5
+    assert [found[name] for name in ("undelivered", "deleted", "confirmed", "unconfirmed", "outside")] == [
+        0
+    ] * 5
     assert len(flagging.writes()) == before
 
 
@@ -136,7 +138,9 @@ def test_a_reconciliation_moves_no_watermark(flagging: World) -> None:
     before = flagging.saved()
     reconcile(flagging, "--repair")
     after = flagging.saved()
-    assert [after[name] for name in ("watermark", "covered")] == [before[name] for name in ("watermark", "covered")]
+    assert [after[name] for name in ("watermark", "covered")] == [
+        before[name] for name in ("watermark", "covered")
+    ]
 
 
 # --- the brake on open rejects

@@ -72,7 +72,9 @@ def _(world: World) -> None:
     """Every instant in a query is UTC, in whole seconds, ends in Z and stands without quotes."""
     world.pull("--full")
     world.pull()
-    literals = [literal for query in queries(world) for literal in re.findall(r"[<>]=? ?(\S*\d{4}-\S+)", query)]
+    literals = [
+        literal for query in queries(world) for literal in re.findall(r"[<>]=? ?(\S*\d{4}-\S+)", query)
+    ]
     assert literals
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", literal) for literal in literals)
     assert {entry["status"] for entry in world.requests("salesforce", "/query")} == {200}
@@ -116,7 +118,7 @@ def _(world: World) -> None:
 
 @FAULTS.add("1-headers-too-large-431")
 def _(world: World) -> None:
-    """The same for 431, which Salesforce answers to a URI and headers above 16 KiB."""
+    """A query refused with 431 (URI and headers above 16 KiB) is sent again within a composite request."""
     uri_too_long(world, 431)
 
 
@@ -211,7 +213,12 @@ def _(world: World) -> None:
 @FAULTS.add("3-pages-that-lead-nowhere")
 def _(world: World) -> None:
     """Pages that go on for ever without a row are given up: exit 75, the watermark does not move."""
-    nowhere = {"totalSize": 60, "done": False, "records": [], "nextRecordsUrl": "/services/data/v67.0/query/01g"}
+    nowhere = {
+        "totalSize": 60,
+        "done": False,
+        "records": [],
+        "nextRecordsUrl": "/services/data/v67.0/query/01g",
+    }
     world.fault("status", **QUERY, status=200, body=nowhere, times=None)
     run = world.run("pull", "--full", "--json")
     assert (run.code, run.sync["watermark"]) == (75, None)
@@ -228,7 +235,7 @@ def _(world: World) -> None:
 
 @FAULTS.add("4-clock-an-hour-behind")
 def _(world: World) -> None:
-    """The same the other way round."""
+    """The window ends by Salesforce's clock also where it is behind this machine's."""
     clock_is_off(world, -3600)
 
 
@@ -256,7 +263,7 @@ def _(world: World) -> None:
 
 @FAULTS.add("5-late-commit-without-updated")
 def _(world: World) -> None:
-    """The same where `/updated` is forbidden: the overlap alone finds it."""
+    """Where `/updated` is forbidden, the overlap alone finds a row committed 9 minutes after its stamp."""
     late_commit(world, updated="forbidden")
 
 
@@ -379,7 +386,7 @@ def _(world: World) -> None:
 
 @FAULTS.add("7-not-attached-to-agent")
 def _(world: World) -> None:
-    """So is a connected app that is not attached to its agent."""
+    """A connected app that is not attached to its agent is exit 77 after a single login."""
     revoked(world, "Connected app is not attached to Agent")
 
 
@@ -564,7 +571,9 @@ def _(world: World) -> None:
     broken = world.fault("status", **QUERY, status=400, body=slow, times=3)
     pulls_all_the_same(world)
     assert world.hits(broken) == 3
-    spans = [query for query in queries(world) if "ORDER BY SystemModstamp" in query and "FROM Contact" in query]
+    spans = [
+        query for query in queries(world) if "ORDER BY SystemModstamp" in query and "FROM Contact" in query
+    ]
     assert len(set(spans)) == len(spans) >= 5
 
 
@@ -658,7 +667,9 @@ def _(world: World) -> None:
 @FAULTS.add("11-type-changed")
 def _(world: World) -> None:
     """A field that becomes a number is delivered as one."""
-    fields = DEFAULT_FIELDS.replace('job_title = "Title"', 'ltv = { from = "Department", normalize = "none" }')
+    fields = DEFAULT_FIELDS.replace(
+        'job_title = "Title"', 'ltv = { from = "Department", normalize = "none" }'
+    )
     world.configure(sync_toml(fields) + '[ownership]\nltv = "any"\n')
     chosen = sorted(world.due())[0]
     world.change([row["Id"] for row in world.contacts()], Department=None)
@@ -673,7 +684,9 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     """A renamed picklist value moves SystemModstamp alone, and is delivered."""
     world.pull("--full")
-    renamed = world.crm("rename_picklist", object="Contact", field="LeadSource", old="Web", new="Website")["ids"]
+    renamed = world.crm("rename_picklist", object="Contact", field="LeadSource", old="Web", new="Website")[
+        "ids"
+    ]
     world.advance()
     world.pull()
     wanted = set(renamed) & set(world.delivered())

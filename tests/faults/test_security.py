@@ -123,9 +123,7 @@ def test_the_session_goes_to_salesforce_and_the_token_to_the_cdp(world: World) -
 # --- plain http
 
 
-@pytest.mark.parametrize(
-    "variable", ["SALESFORCE_LOGIN_URL", "EXPERITURE_BASE_URL", "EXPERITURE_TOKEN_URL"]
-)
+@pytest.mark.parametrize("variable", ["SALESFORCE_LOGIN_URL", "EXPERITURE_BASE_URL", "EXPERITURE_TOKEN_URL"])
 def test_plain_http_is_refused_but_for_this_machine(world: World, variable: str) -> None:
     world.settings[variable] = "http://login.example.com/public/v1"
     run = world.run("pull", "--full")
@@ -136,7 +134,11 @@ def test_plain_http_is_refused_but_for_this_machine(world: World, variable: str)
 
 def test_an_instance_that_speaks_plain_http_is_refused(world: World) -> None:
     """The login says where the org is: the session does not go there unprotected."""
-    granted = {"access_token": f"{SESSION_MARK}x", "instance_url": "http://org.example.com", "token_type": "Bearer"}
+    granted = {
+        "access_token": f"{SESSION_MARK}x",
+        "instance_url": "http://org.example.com",
+        "token_type": "Bearer",
+    }
     world.fault("status", service="salesforce", path="oauth2/token", status=200, body=granted)
     run = world.run("pull", "--full")
     assert run.code == 77
@@ -153,10 +155,10 @@ def test_a_listed_host_may_speak_plain_http(world: World) -> None:
 # --- hostile values
 
 HOSTILE = {
-    "a spreadsheet formula": "=HYPERLINK(\"http://x.example\",\"click\")",
+    "a spreadsheet formula": '=HYPERLINK("http://x.example","click")',
     "another formula": "@SUM(1+1)*cmd|' /C calc'!A0",
     "terminal commands": "\x1b]0;owned\x07\x1b[2J\x1b[31mred",
-    "lines of its own": "first\r\n12:00:00 error: forged\n{\"level\":\"error\"}",
+    "lines of its own": 'first\r\n12:00:00 error: forged\n{"level":"error"}',
     "control characters": "nul\x00del\x7fnel\x85",
     "a reversed text": "\u202egpj.exe",
     "markup": "<script>alert(1)</script>",
@@ -212,7 +214,9 @@ def test_a_hostile_value_is_a_value(make_world: MakeWorld, name: str) -> None:
     assert {row["salesforce_id"] for row in world.profiles()} >= {hostile}
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", world.profile(hostile)["last_name"])
     assert [RAW.findall(run.said) for run in runs] == [[]] * len(runs)
-    assert not any(line.startswith(("12:00:00", '{"level"')) for run in runs for line in run.said.splitlines())
+    assert not any(
+        line.startswith(("12:00:00", '{"level"')) for run in runs for line in run.said.splitlines()
+    )
 
 
 FORGED = "BAD\x1b[31m\n12:00:00 error: forged\r\x00"
@@ -226,7 +230,11 @@ def test_what_a_service_answers_does_not_steer_the_terminal(
 ) -> None:
     said = {
         "salesforce": [{"errorCode": FORGED, "message": FORGED}],
-        "experiture": {"success": False, "error": {"code": FORGED, "message": FORGED}, "correlationId": FORGED},
+        "experiture": {
+            "success": False,
+            "error": {"code": FORGED, "message": FORGED},
+            "correlationId": FORGED,
+        },
     }[service]
     path = "/queryAll" if service == "salesforce" else "upsert-batch"
     world.fault("status", service=service, path=path, status=status, body=said, times=None)
@@ -242,7 +250,9 @@ def test_what_a_service_answers_does_not_steer_the_terminal(
 SYNCS = {
     "object": sync_toml(object='''"Contact WHERE Id != null"'''),
     "field": sync_toml(DEFAULT_FIELDS.replace('"Title"', '"Title FROM Contact--"')),
-    "parent field": sync_toml(DEFAULT_FIELDS.replace('"Account.Name"', '"Account.Name, (SELECT Id FROM Contacts)"')),
+    "parent field": sync_toml(
+        DEFAULT_FIELDS.replace('"Account.Name"', '"Account.Name, (SELECT Id FROM Contacts)"')
+    ),
     "region": sync_toml(DEFAULT_FIELDS.replace('"MailingCountryCode"', '"MailingCountryCode, Id"')),
     "condition with an order": sync_toml(where='"Title = null ORDER BY Id"'),
     "condition with a comment": sync_toml(where='"Title = null -- x"'),
@@ -259,12 +269,26 @@ def test_a_configuration_is_no_way_into_a_query(world: World, what: str) -> None
     assert not world.requests("salesforce", "/query")
 
 
-BAD_IDS = ["x' OR Id != '", "003Fk00000000Z1'--", "../../state", "003Fk00000000Z1\n", "%27 OR 1=1", "003Fk00000000Z1AAZAA"]
+BAD_IDS = [
+    "x' OR Id != '",
+    "003Fk00000000Z1'--",
+    "../../state",
+    "003Fk00000000Z1\n",
+    "%27 OR 1=1",
+    "003Fk00000000Z1AAZAA",
+]
 
 
 @pytest.mark.parametrize(
     "command",
-    [["explain"], ["rejects", "show"], ["rejects", "retry"], ["rejects", "drop"], ["pull"], ["state", "abandon-job", "contacts"]],
+    [
+        ["explain"],
+        ["rejects", "show"],
+        ["rejects", "retry"],
+        ["rejects", "drop"],
+        ["pull"],
+        ["state", "abandon-job", "contacts"],
+    ],
     ids=" ".join,
 )
 def test_an_argument_is_no_way_into_a_query(settled: World, command: list[str]) -> None:
@@ -288,14 +312,37 @@ def test_an_id_that_is_none_is_refused_before_any_request_for_it(settled: World)
 
 TROUBLES: dict[str, dict[str, Any]] = {
     "nothing": {},
-    "the query is broken off": {"service": "salesforce", "path": "/query", "kind": "cut", "at": "body", "bytes": 900},
+    "the query is broken off": {
+        "service": "salesforce",
+        "path": "/query",
+        "kind": "cut",
+        "at": "body",
+        "bytes": 900,
+    },
     "a page is cut short": {"service": "salesforce", "path": "/query", "kind": "truncate"},
     "batches are refused": {"service": "experiture", "path": "upsert-batch", "kind": "status", "status": 422},
     "batches get no answer": {"service": "experiture", "path": "upsert-batch", "kind": "lose_answer"},
-    "the CDP is down": {"service": "experiture", "path": "upsert-batch", "kind": "status", "status": 503, "times": None},
-    "a 2xx proves nothing": {"service": "experiture", "path": "upsert-batch", "kind": "status", "status": 200},
+    "the CDP is down": {
+        "service": "experiture",
+        "path": "upsert-batch",
+        "kind": "status",
+        "status": 503,
+        "times": None,
+    },
+    "a 2xx proves nothing": {
+        "service": "experiture",
+        "path": "upsert-batch",
+        "kind": "status",
+        "status": 200,
+    },
     "jobs are lost": {"service": "experiture", "path": "/jobs/", "kind": "status", "status": 404},
-    "the token is refused": {"service": "experiture", "path": "upsert-batch", "kind": "status", "status": 401, "times": None},
+    "the token is refused": {
+        "service": "experiture",
+        "path": "upsert-batch",
+        "kind": "status",
+        "status": 401,
+        "times": None,
+    },
 }
 
 
@@ -377,7 +424,13 @@ def test_state_is_for_its_owner_alone_and_holds_no_secret(settled: World) -> Non
 
 
 def test_a_summary_in_json_is_one_line_whatever_it_quotes(world: World) -> None:
-    world.fault("status", service="salesforce", path="/queryAll", status=400, body=[{"errorCode": "X", "message": FORGED}])
+    world.fault(
+        "status",
+        service="salesforce",
+        path="/queryAll",
+        status=400,
+        body=[{"errorCode": "X", "message": FORGED}],
+    )
     run = world.run("pull", "--full", "--json")
     assert run.code != 0
     assert orjson.loads(run.out)["exit_code"] == run.code

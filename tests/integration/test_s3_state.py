@@ -88,7 +88,7 @@ def test_a_pull_that_wakes_after_its_lease_writes_no_watermark_and_sends_no_batc
     wait_for(lambda: sandbox.hits(fault) == 1, "a batch to be sent")
     os.kill(first.pid, signal.SIGSTOP)
 
-    second = start_short_leased(successor, "pull", "--full")
+    second = start_short_leased(successor, "pull", "--full", "--wait", "30s")
     short_leased.append(second)
     _, said = second.communicate(timeout=60)
     assert second.returncode == 0, said

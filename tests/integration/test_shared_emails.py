@@ -61,9 +61,10 @@ def test_contacts_that_share_an_address_make_one_profile_and_the_newer_wins(
 ) -> None:
     """In the whole org of nasty contacts, and the same again however often it is pulled."""
     crmsync.configure(BY_EMAIL)
-    result = crmsync.pull("--full", env={"CRMSYNC_BATCH_SIZE": "7"})
-    assert result["skipped"]["shared_key"] > 0
-    newest = newest_by_address(sandbox.contacts())
+    crmsync.pull("--full", env={"CRMSYNC_BATCH_SIZE": "7"})
+    groups = by_address(sandbox.contacts())
+    assert max(map(len, groups.values())) > 1
+    newest = {address: max(group, key=age)["Id"] for address, group in groups.items()}
     for _ in range(2):
         profiles = sandbox.profiles()
         holders = {profile["email"]: profile["salesforce_id"] for profile in profiles}
@@ -72,16 +73,18 @@ def test_contacts_that_share_an_address_make_one_profile_and_the_newer_wins(
         crmsync.pull("--full")
 
 
-def newest_by_address(rows: list[Row]) -> dict[str, str]:
+def by_address(rows: list[Row]) -> dict[str, list[Row]]:
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         address = (row["Email"] or "").strip().lower()
         if address and not row["IsDeleted"]:
             groups[address].append(row)
-    return {
-        address: max(group, key=lambda row: (row["SystemModstamp"][:19], row["Id"]))["Id"]
-        for address, group in groups.items()
-    }
+    return groups
+
+
+def age(row: Row) -> tuple[str, str]:
+    """Of two with the same stamp the one with the greater Id counts as the newer."""
+    return row["SystemModstamp"][:19], row["Id"]
 
 
 def test_the_older_of_two_does_not_come_back_when_it_is_read_again(
@@ -96,14 +99,12 @@ def test_the_older_of_two_does_not_come_back_when_it_is_read_again(
     for arguments in (
         ("--since", "2026-01-01"),
         ("--full", "--changed"),
-        ("--since", "2026-01-01", "--until", "2026-01-02"),
+        ("--full", "--until", "2026-01-02"),
     ):
         by_email.pull(*arguments)
         assert titles(empty_org) == {"a@example.com": "newer"}
-    assert all(
-        write["record"]["job_title"] == "newer"
-        for write in empty_org.cdp("writes", since=before, records=True)
-    )
+    written = empty_org.cdp("writes", since=before, records=True)
+    assert {write["record"]["job_title"] for write in written} == {"newer"}
 
 
 def test_the_older_of_two_wins_once_it_changes(empty_org: Sandbox, by_email: Crmsync) -> None:
@@ -138,6 +139,6 @@ def test_of_two_with_the_very_same_stamp_always_the_same_one_wins(
 ) -> None:
     ids = [add(empty_org, "a@example.com", f"number {n}", STAMPS[0]) for n in range(3)]
     winner = f"number {ids.index(max(ids))}"
-    for _ in range(3):
+    for _ in range(2):
         by_email.pull("--full", env={"CRMSYNC_BATCH_SIZE": batch})
         assert titles(empty_org) == {"a@example.com": winner}

@@ -122,10 +122,11 @@ class Sandbox:
         batches: list[Row] = self.cdp("counts")["batches"]
         return batches
 
-    def fault(self, kind: str, /, *, times: int | None = 1, after: int = 0, **rule: Any) -> str:
+    def fault(self, kind: str, *, times: int | None = 1, after: int = 0, **rule: Any) -> str:
         """Break matching requests. What is no pattern of the rule belongs to its action."""
-        patterns = {name: rule.pop(name) for name in ("service", "method", "path", "query") if name in rule}
-        described = {**patterns, "after": after, "times": times, "action": {"kind": kind, **rule}}
+        described: Row = {"after": after, "times": times}
+        described |= {name: rule.pop(name) for name in ("service", "method", "path", "query") if name in rule}
+        described["action"] = {"kind": kind, **rule}
         return str(self._control("POST", "faults", described)["id"])
 
     def hits(self, fault: str) -> int:
@@ -227,6 +228,7 @@ class Crmsync:
             if value and name.endswith(SECRET_NAMES):
                 assert value not in run.said, f"{name} shows"
         assert SESSION_MARK not in run.said
+        assert "PRIVATE KEY" not in run.said
         assert personal or MARKER.lower() not in run.said.lower(), "personal data shows"
         return run
 

@@ -48,6 +48,7 @@ class Model:
         self._world = world
         self._pasts: defaultdict[str, Past] = defaultdict(Past)
         self._read = 0
+        self._saved: Row | None = None
         self.may_repeat = False
         self.wrong: list[str] = []
         self.observe()
@@ -87,7 +88,9 @@ class Model:
             past.last = record
 
     def check_state(self, document: Row) -> None:
-        """Everything from before where the next run begins to read is settled (law 1)."""
+        """Everything from before where the next run begins to read is settled, and nothing has moved back (law 1)."""
+        self.wrong += moved_back(self._saved, document) if self._saved else []
+        self._saved = document
         limit = begins_again_at(document)
         if limit is None:
             return
@@ -139,13 +142,17 @@ class Model:
             self.wrong += [
                 f"{row_id}: {name} is {profile[name]!r}, which it never was"
                 for name in ALL_TARGETS
-                if name not in due and profile.get(name) is not None and not past_had(past, name, profile[name])
+                if name not in due
+                and profile.get(name) is not None
+                and not past_had(past, name, profile[name])
             ]
         self.wrong += [f"{key} has a profile and no contact" for key in profiles]
         bad = {row["Id"] for row in contacts.values() if is_malformed(row, accounts)}
         gone = {i for i, past in self._pasts.items() if i not in contacts and past.was_malformed}
         self.wrong += [f"{row_id} is malformed and no reject" for row_id in bad - rejects]
-        self.wrong += [f"{row_id} is a reject and nothing is wrong with it" for row_id in rejects - bad - gone]
+        self.wrong += [
+            f"{row_id} is a reject and nothing is wrong with it" for row_id in rejects - bad - gone
+        ]
 
     def profiles(self) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = {}
@@ -171,6 +178,17 @@ def without_flags(record: Row) -> Row:
 
 def past_had(past: Past, name: str, value: Any) -> bool:
     return any(version.get(name) == value for version in past.versions)
+
+
+def moved_back(before: Row, now: Row) -> Iterator[str]:
+    """The watermark, or a position within one window, that is less than it was."""
+    if (now["watermark"] or "") < (before["watermark"] or ""):
+        yield f"the watermark has moved from {before['watermark']} back to {now['watermark']}"
+    former, present = before["progress"] or {}, now["progress"] or {}
+    if former and present and all(former[name] == present[name] for name in ("start", "end", "write_all")):
+        for stream, position in former["positions"].items():
+            if present["positions"].get(stream, "") < position:
+                yield f"{stream} has moved from {position} back to {present['positions'].get(stream)}"
 
 
 def begins_again_at(document: Row) -> datetime | None:

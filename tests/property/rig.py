@@ -13,7 +13,6 @@ from unittest.mock import patch
 
 from reliability.steps import Crash, Steps, count_store, counted_io
 
-from crmsync import prefetch
 from crmsync.cli.wiring import settings_of
 from crmsync.config import DEFAULT_SYNC, load
 from crmsync.delivery import Limits, courier
@@ -40,7 +39,8 @@ QUICK = Retry(attempts=4, first=0.001, longest=0.004)
 
 @dataclass(frozen=True)
 class How:
-    """How a run is made: what is asked of it, its limits, and the step before which it crashes.
+    """How a run is made: what is asked of it, its limits, and the step before which it crashes, by its
+    number or the beginning of its name.
 
     With `redo`, only these Ids are read and delivered again.
     """
@@ -48,8 +48,8 @@ class How:
     asked: Range = field(default_factory=Range)
     in_flight: int = 1
     batch: int = 500
-    crash_at: int | None = None
-    meanwhile: Callable[[int], None] = lambda _number: None
+    crash_at: int | str | None = None
+    meanwhile: Callable[[int, str], None] = lambda _number, _what: None
     redo: tuple[str, ...] = ()
 
 
@@ -116,7 +116,6 @@ class Rig:
         error: CrmsyncError | None = None
         with ExitStack() as block:
             block.enter_context(patch.object(courier, "FIRST_POLL", 0.004))
-            block.enter_context(patch.object(prefetch, "PATIENCE", 0.002))
             block.enter_context(counted_io(steps))
             store = count_store(self._store(), steps)
             try:

@@ -17,7 +17,14 @@ from typing import Any, Literal
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from crmsync.errors import AuthError, TryAgain
 from crmsync.window import Range
@@ -169,9 +176,7 @@ class Reliability(RuleBasedStateMachine):
         self.rig.cdp("switches", **switches)
 
     @rule(place=PLACES, action=ACTIONS, after=st.integers(0, 4), times=st.integers(1, 6))
-    def break_requests(
-        self, place: tuple[str, str], action: dict[str, Any], after: int, times: int
-    ) -> None:
+    def break_requests(self, place: tuple[str, str], action: dict[str, Any], after: int, times: int) -> None:
         service, path = place
         described = {"service": service, "path": path, "after": after, "times": times, "action": action}
         self.rig.server.faults.add(described)
@@ -223,7 +228,7 @@ class Reliability(RuleBasedStateMachine):
         for step, mutation in meanwhile:
             due.setdefault(step, []).append(mutation)
 
-        def happen(step: int) -> None:
+        def happen(step: int, _what: str) -> None:
             for mutation in due.pop(step, []):
                 self.mutate(mutation)
 

@@ -5,8 +5,8 @@
 Every point is a change of the org, a pull that is killed before its n-th step, another change, and the next
 pull, which starts at once, while the CDP still carries out the killed one's jobs. Then every profile must be as
 its contact says, no write may have brought back an older version, the killed run's state must not have moved
-past anything unproved, no more than the overlap may have been read again, and a further pull must find nothing
-to do. The points are spread evenly over the steps of a run; a full and a delta pull take turns, as do batches
+past anything unproved, no more than the overlap may have been read again, and a further pull, made now and
+then, must find nothing to do. The points are spread evenly over the steps of a run; a full and a delta pull take turns, as do batches
 answered by a job and by results.
 """
 
@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,16 +33,17 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from property.model import Model, begins_again_at, moment
-from reliability.killed import DIED, TOOK
 
 from crmsync.sandbox.compare import control
 from crmsync.state.rejects import Rejects
 from crmsync.state.store import FileStore, Store
+from reliability.killed import DIED, TOOK
 
 KILLED = [sys.executable, str(Path(__file__).with_name("killed.py"))]
 SYNC = "contacts"
 CONTACTS = 80
 CHANGED = 24
+KINDS = 4
 PATIENCE = 90.0
 SIGKILLED = -9
 
@@ -53,6 +56,11 @@ class Point:
     full: bool
     mode: str
     share: float
+
+    @property
+    def turn(self) -> int:
+        """Counts the points of one kind."""
+        return self.number // KINDS
 
     def __str__(self) -> str:
         kind = "full" if self.full else "delta"
@@ -94,7 +102,16 @@ class Remote:
         self._log = folder / "sandbox.log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "crmsync", "sandbox", "--contacts", str(CONTACTS), "--data", str(folder)],
+                [
+                    sys.executable,
+                    "-m",
+                    "crmsync",
+                    "sandbox",
+                    "--contacts",
+                    str(CONTACTS),
+                    "--data",
+                    str(folder),
+                ],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=plain_environment(folder),
@@ -127,6 +144,11 @@ class Remote:
         from crmsync.state.s3 import S3Store
 
         return S3Store(where)
+
+    def forget_local_copies(self) -> None:
+        """With the state on S3: the next run is on another machine."""
+        if "CRMSYNC_CACHE" in self.environment:
+            shutil.rmtree(self.environment["CRMSYNC_CACHE"], ignore_errors=True)
 
     def open_rejects(self) -> set[str]:
         return {entry.id for entry in Rejects(self.store(), SYNC).entries()}
@@ -197,8 +219,10 @@ class Killing:
         left = self._remote.state()
         if left is not None:
             self._model.check_state(left)
-        if point.number % 2:
+        if point.turn % 2:
             self._change(CHANGED // 2)
+        if point.turn % 3 == 0:
+            self._remote.forget_local_copies()
         self._model.may_repeat = self._may_repeat or point.full
         resumed = self._must_end(*([] if left and (left["watermark"] or left["progress"]) else ["--full"]))
         tally.replayed = resumed.result["replayed"]
@@ -211,10 +235,11 @@ class Killing:
         versions = Counter(json.dumps(w["record"], sort_keys=True) for w in self._written_since(writes))
         tally.repeated = sum(number - 1 for number in versions.values())
         self._remote.crm("clock", advance=1800)
-        self._model.may_repeat = False
-        quiet = self._must_end()
-        if quiet.result["batches"]:
-            tally.wrong.append(f"a pull with nothing to do sent {quiet.result['batches']} batches")
+        if point.turn % 4 == 0:
+            self._model.may_repeat = False
+            quiet = self._must_end()
+            if quiet.result["batches"]:
+                tally.wrong.append(f"a pull with nothing to do sent {quiet.result['batches']} batches")
         tally.wrong += self._model.wrong
         self._model.wrong = []
         tally.wrong = [f"{point}, step {step} {killed.last!r}: {what}" for what in tally.wrong]
@@ -244,7 +269,9 @@ class Killing:
         self._remote.crm("update_many", object="Contact", ids=sorted(chosen), fields=fields)
         accounts = sorted(row["Id"] for row in self._remote.crm("dump", object="Account"))
         renamed = {"Name": f"Company {self._next()}"}
-        self._remote.crm("update", object="Account", id=accounts[self._serial % len(accounts)], fields=renamed)
+        self._remote.crm(
+            "update", object="Account", id=accounts[self._serial % len(accounts)], fields=renamed
+        )
         if self._serial % 5 == 0:
             row = {"LastName": f"Number {self._serial}", "Email": f"someone{self._next()}@acme.com"}
             self._remote.crm("insert", object="Contact", rows=[row])
@@ -301,11 +328,8 @@ def plain_environment(home: Path) -> dict[str, str]:
 def spread(points: int) -> list[Point]:
     """So many points, evenly over the steps of each kind of run."""
     kinds = [(full, mode) for full in (False, True) for mode in ("job", "inline")]
-    each = -(-points // len(kinds))
-    return [
-        Point(number, *kinds[number % len(kinds)], (number // len(kinds) + 0.5) / each)
-        for number in range(points)
-    ]
+    each = -(-points // KINDS)
+    return [Point(number, *kinds[number % KINDS], (number // KINDS + 0.5) / each) for number in range(points)]
 
 
 @contextmanager
@@ -314,6 +338,7 @@ def moto_server(folder: Path) -> Iterator[dict[str, str]]:
     import boto3
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -323,7 +348,6 @@ def moto_server(folder: Path) -> Iterator[dict[str, str]]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
-        "CRMSYNC_CACHE": str(folder / "cache"),
     }
     os.environ.update(settings)
     boto3.client("s3").create_bucket(Bucket="state")
@@ -364,6 +388,8 @@ def kill_all(points: list[Point], back_end: str, workers: int, tell: bool = Fals
             folder.mkdir()
             where = f"s3://state/world-{number}" if back_end == "s3" else str(folder / "state")
             settings = {**shared, "CRMSYNC_STATE": where}
+            if back_end == "s3":
+                settings["CRMSYNC_CACHE"] = str(folder / "cache")
             mine = points[number * len(points) // workers : (number + 1) * len(points) // workers]
             threads.append(threading.Thread(target=work, args=(mine, folder, settings)))
         for thread in threads:

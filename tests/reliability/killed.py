@@ -20,10 +20,9 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reliability.steps import Steps, count_store, counted_io
-
 from crmsync.cli import main, wiring
 from crmsync.state import lease, store
+from reliability.steps import Steps, count_store, counted_io
 
 DIED, TOOK = "died before ", "took "
 

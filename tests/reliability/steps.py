@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from crmsync import http, journal
+from crmsync import journal
+from crmsync.http import client as http
 from crmsync.state.ledger import Ledger
 
 STORE_CALLS = ("read", "write", "append", "read_log", "replace_log", "names", "delete")
@@ -27,17 +28,18 @@ class Crash(BaseException):
 
 
 class Steps:
-    """Counts the steps of one run, from any thread; before step number `last` it calls `end`.
+    """Counts the steps of one run, from any thread; before step number `last`, or the first whose name begins
+    with it, it calls `end`.
 
     `end` raises or kills; every later step then raises Crash. `meanwhile` is called before each step with its
-    number, for what the world does while the run is at work. `taken` names the steps.
+    number and name, for what the world does while the run is at work. `taken` names the steps.
     """
 
     def __init__(
         self,
-        last: int | None = None,
+        last: int | str | None = None,
         end: Callable[[], None] | None = None,
-        meanwhile: Callable[[int], None] = lambda _number: None,
+        meanwhile: Callable[[int, str], None] = lambda _number, _what: None,
     ) -> None:
         self._last = last
         self._end = end
@@ -54,13 +56,13 @@ class Steps:
             if not self.over:
                 self.taken.append(what)
                 number = len(self.taken)
-                if number == self._last:
+                if self._last in (number, what[: len(str(self._last))]):
                     self.over = True
                     if self._end is not None:
                         self._end()
             if self.over:
                 raise Crash(what)
-        self._meanwhile(number)
+        self._meanwhile(number, what)
 
     @contextmanager
     def within(self, what: str) -> Iterator[None]:

@@ -42,7 +42,7 @@ URL = f"{ORIGIN}/things"
 
 
 class Pauses(Stopper):
-    """A stopper whose pauses take no time: they move the clock that `crmsync.http` reads."""
+    """A stopper whose pauses take no time: they move the clock that `crmsync.http.client` reads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Pauses(Stopper):
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
     stopper = Pauses()
-    monkeypatch.setattr(http, "time", SimpleNamespace(monotonic=lambda: stopper.now))
+    monkeypatch.setattr(http.client, "time", SimpleNamespace(monotonic=lambda: stopper.now))
     return stopper
 
 
@@ -606,9 +606,9 @@ def hang(peer: Peer) -> None:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "CONNECT_TIMEOUT", 0.5)
-    monkeypatch.setattr(http, "READ_TIMEOUT", 0.25)
-    monkeypatch.setattr(http, "WHOLE_TIMEOUT", 0.4)
+    monkeypatch.setattr(http.wire, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(http.wire, "READ_TIMEOUT", 0.25)
+    monkeypatch.setattr(http.wire, "WHOLE_TIMEOUT", 0.4)
 
 
 def to(server: Server) -> Client:

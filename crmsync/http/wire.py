@@ -1,0 +1,195 @@
+"""One exchange over the wire: sessions, timeouts, the reply read whole, and what its failure means."""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import json
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import orjson
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from crmsync import __version__
+from crmsync.errors import ConfigError, CrmsyncError, Outage
+from crmsync.http.origins import origin_of
+
+USER_AGENT = f"crmsync/{__version__}"
+CONNECT_TIMEOUT = 10.0
+READ_TIMEOUT = 130.0
+"""Salesforce gives a query 120 s (contract 1.6): ask a little longer than that."""
+WHOLE_TIMEOUT = 300.0
+"""Seconds a reply may take in all, however steadily its bytes drip."""
+
+
+class NoAnswer(Outage):
+    """The service could not be reached, or the reply broke off. Whether it acted is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP reply, its body read whole. `headers` are looked up whatever their case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """The body as JSON, None where it is none (an HTML page, an empty body, a truncated one)."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return _lenient_json(self.body)
+
+    @property
+    def date(self) -> datetime | None:
+        """The server's clock (`Date`), in UTC."""
+        return parse_http_date(self.headers.get("Date", ""))
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds asked for by `Retry-After`, given there as seconds or as a date."""
+        value = self.headers.get("Retry-After", "").strip()
+        if not value:
+            return None
+        try:
+            return max(0.0, float(value))
+        except ValueError:
+            until = parse_http_date(value)
+        return max(0.0, (until - (self.date or datetime.now(UTC))).total_seconds()) if until else None
+
+
+def _lenient_json(body: bytes) -> Any:
+    """JSON whose only fault is half a surrogate pair, which becomes a question mark; else None."""
+    if b"\\u" not in body:
+        return None
+    try:
+        parsed = json.loads(body)
+        return orjson.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def parse_http_date(value: str) -> datetime | None:
+    try:
+        parsed = email.utils.parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+class _Header(AuthBase):
+    """Sets the header itself. Being an auth object, it also keeps requests from consulting ~/.netrc."""
+
+    def __init__(self, value: str | None) -> None:
+        self.value = value
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self.value:
+            request.headers["Authorization"] = self.value
+        return request
+
+
+def new_session(connections: int = 4) -> requests.Session:
+    """A session without cookies or retries of its own. Proxies and CA bundles as requests knows them."""
+    session = requests.Session()
+    session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"})
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def fetch(
+    session: requests.Session,
+    method: str,
+    url: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    token: str | None,
+    service: str,
+) -> Reply:
+    """One exchange, the reply read whole within WHOLE_TIMEOUT. Raises NoAnswer, or ConfigError."""
+    try:
+        response = session.request(
+            method,
+            url,
+            data=body,
+            headers=dict(headers),
+            auth=_Header(f"Bearer {token}" if token else None),
+            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+            allow_redirects=False,
+            stream=True,
+        )
+        with _cut_after(WHOLE_TIMEOUT, response):
+            content = response.content
+    except requests.exceptions.InvalidURL:
+        raise ConfigError(f"{service}: {origin_of(url)} is not a usable URL") from None
+    except OSError as error:
+        raise failure(error, service, origin_of(url)) from None
+    except ValueError:
+        raise ConfigError(f"{service}: the token holds a character that no HTTP header can carry") from None
+    return Reply(response.status_code, response.headers, content)
+
+
+@contextlib.contextmanager
+def _cut_after(seconds: float, response: requests.Response) -> Iterator[None]:
+    """Break the connection off once a reply has taken so long. Raises requests' ReadTimeout."""
+    late = threading.Event()
+
+    def cut() -> None:
+        late.set()
+        with contextlib.suppress(RuntimeError, ValueError, OSError):
+            response.raw.shutdown()
+
+    watchdog = threading.Timer(seconds, cut)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+    if late.is_set():
+        raise requests.exceptions.ReadTimeout
+
+
+def failure(error: OSError, service: str, origin: str) -> CrmsyncError:
+    """What a failed exchange means: a certificate to be put right, else no answer."""
+    if isinstance(_innermost(error), ssl.SSLCertVerificationError):
+        return ConfigError(
+            f"{service}: the TLS certificate of {origin} was not accepted",
+            hint="Point REQUESTS_CA_BUNDLE at the certificate authority, or correct the URL.",
+        )
+    if type(error) is OSError:
+        return ConfigError(f"{service}: {error}", hint="Correct REQUESTS_CA_BUNDLE.")
+    return NoAnswer(f"{service} at {origin} gave no answer ({_cause(error)})")
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost cause: short, and free of URLs with their query strings."""
+    inner = _innermost(error)
+    reason = getattr(inner, "reason", None)
+    return f"{type(inner).__name__}{f' {reason}' if isinstance(reason, str) else ''}"
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Where an error began: its cause, its context, or what libraries keep of it in `reason` and `args`."""
+    while True:
+        kept = (getattr(error, "reason", None), error.__cause__, error.__context__, *error.args)
+        inner = next((each for each in kept if isinstance(each, BaseException)), None)
+        if inner is None:
+            return error
+        error = inner
