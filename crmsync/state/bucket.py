@@ -6,6 +6,7 @@ whether it is still allowed, so that nothing is written by a run that lost its l
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -228,8 +229,14 @@ class _Absent(StateError):
 
 
 def _client(endpoint: str | None, allow_http_hosts: Sequence[str]) -> Any:
-    """An S3 client with bounded waits. Raises ConfigError for plain http to another machine (law 10)."""
+    """An S3 client with bounded waits. Raises ConfigError for plain http to another machine (law 10).
+
+    A server named here or in the environment is asked with the bucket in the path: few but Amazon's answer
+    to a host name for each bucket.
+    """
+    named = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     settings = ClientConfig(
+        s3={"addressing_style": "path"} if named else None,
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
         retries={"total_max_attempts": 1},
@@ -239,14 +246,10 @@ def _client(endpoint: str | None, allow_http_hosts: Sequence[str]) -> Any:
         user_agent_extra=f"crmsync/{__version__}",
     )
     try:
-        session = boto3.session.Session()
-        client = session.client("s3", endpoint_url=endpoint, config=settings)
-        url = client.meta.endpoint_url
-        if not (urlsplit(url).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn")):
-            by_path = settings.merge(ClientConfig(s3={"addressing_style": "path"}))
-            client = session.client("s3", endpoint_url=endpoint, config=by_path)
+        client = boto3.session.Session().client("s3", endpoint_url=endpoint, config=settings)
     except (BotoCoreError, ValueError) as error:
         raise _cannot_ask(error, "S3", "reach") from None
+    url = client.meta.endpoint_url
     if plain_http(url) and urlsplit(url).hostname not in allow_http_hosts:
         raise ConfigError(
             f"AWS_ENDPOINT_URL_S3: plain http to {urlsplit(url).hostname} would show the state on the way",

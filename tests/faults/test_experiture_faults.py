@@ -12,8 +12,7 @@ from unittest import mock
 
 import pytest
 
-from crmsync import http
-from crmsync.http import Retry
+from crmsync.http import Retry, wire
 from crmsync.sandbox.experiture.switches import SWITCHES
 from crmsync.sandbox.web import Request, Response
 
@@ -417,7 +416,7 @@ for _name, _rule in BREAKS.items():
 def _(world: World) -> None:
     """A socket that never answers is given up after its time, and the batch sent again under its key."""
     broken = world.fault("hang", **BATCH, seconds=30, processed=True)
-    with mock.patch.object(http, "READ_TIMEOUT", 0.2):
+    with mock.patch.object(wire, "READ_TIMEOUT", 0.2):
         pulls_all_the_same(world)
     assert world.hits(broken) == 1
 

@@ -12,7 +12,7 @@ import orjson
 import pytest
 import requests
 
-from crmsync import http
+from crmsync.http import wire
 from crmsync.sandbox.salesforce.api_error import ApiError
 
 from .conftest import MakeWorld
@@ -535,7 +535,7 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     """A body that drips for longer than a reply may take is broken off and asked for again."""
     broken = world.fault("slow_body", **QUERY, bytes_per_second=2000)
-    with mock.patch.object(http, "WHOLE_TIMEOUT", 0.3):
+    with mock.patch.object(wire, "WHOLE_TIMEOUT", 0.3):
         pulls_all_the_same(world)
     assert world.hits(broken) == 1
 
@@ -544,7 +544,7 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     """A socket that never answers is given up after its time, and the request sent again."""
     broken = world.fault("hang", **QUERY, seconds=30)
-    with mock.patch.object(http, "READ_TIMEOUT", 0.2):
+    with mock.patch.object(wire, "READ_TIMEOUT", 0.2):
         pulls_all_the_same(world)
     assert world.hits(broken) == 1
 

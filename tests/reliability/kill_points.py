@@ -6,8 +6,8 @@ Every point is a change of the org, a pull that is killed before its n-th step, 
 pull, which starts at once, while the CDP still carries out the killed one's jobs. Then every profile must be as
 its contact says, no write may have brought back an older version, the killed run's state must not have moved
 past anything unproved, no more than the overlap may have been read again, and a further pull, made now and
-then, must find nothing to do. The points are spread evenly over the steps of a run; a full and a delta pull take turns, as do batches
-answered by a job and by results.
+then, must find nothing to do. The points are spread evenly over the steps of a run; a full and a delta pull
+take turns, as do batches answered by a job and by results.
 """
 
 from __future__ import annotations
