@@ -16,7 +16,7 @@ from crmsync.cli.wiring import Workplace, new_run_id
 from crmsync.config import Config
 from crmsync.errors import CrmsyncError
 from crmsync.fit import fit
-from crmsync.state import open_store
+from crmsync.state import open_store, require_fit
 from crmsync.state.checkpoint import Checkpoint
 
 SKEW_WORTH_SAYING = 60.0
@@ -82,6 +82,7 @@ def _tried(what: str, trial: Callable[[], str]) -> Line:
 
 def _try_state(config: Config) -> str:
     store = open_store(config)
+    require_fit(config, store)
     present = store.read("check")
     store.write("check", datetime.now(UTC).isoformat().encode(), present.version if present else None)
     store.delete("check")

@@ -90,13 +90,14 @@ class Workplace:
         allow_deletes: bool = False,
     ) -> Pull:
         """A run, ready to go."""
-        store = DryStore(self.store) if self._dry_run else self.store
+        lock = self.lock()
+        self.destination.guard(lock.confirm)
         return Pull(
             self.sync,
             self.source,
             DryDestination(self.destination) if self._dry_run else self.destination,
-            store,
-            self.lock(),
+            DryStore(self.store) if self._dry_run else self.store,
+            lock,
             asked,
             settings_of(self.config, allow_deletes=allow_deletes),
             run_id=self._run_id,
@@ -107,7 +108,9 @@ class Workplace:
     def lock(self) -> Lock:
         if self._dry_run:
             return NoLock()
-        return open_lock(self.config, self.store, self.sync.name, self._run_id, self._wait)
+        return open_lock(
+            self.config, self.store, self.sync.name, self._run_id, self._wait, stopper=self._stopper
+        )
 
     def requests(self) -> dict[str, dict[str, int]]:
         """Requests sent so far, to either side, by kind."""

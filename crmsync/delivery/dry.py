@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from crmsync.destinations.base import Destination, Outcome, Settled
 
@@ -28,6 +28,9 @@ class DryDestination:
 
     def submit(self, body: bytes, key: str, size: int, *, patient: bool = True) -> Outcome:  # noqa: ARG002
         return Settled()
+
+    def guard(self, confirm: Callable[[], None]) -> None:
+        """Nothing is sent."""
 
     def poll(self, job_id: str, size: int) -> Outcome:  # noqa: ARG002
         return Settled()

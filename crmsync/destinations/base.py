@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -96,6 +96,10 @@ class Destination(Protocol):
 
     def submit(self, body: bytes, key: str, size: int, *, patient: bool = True) -> Outcome:
         """Send a batch of `size` records under an idempotency key; `patient` allows the usual retries."""
+        ...
+
+    def guard(self, confirm: Callable[[], None]) -> None:
+        """Call this before every try of a write: it raises where the right to send has been lost."""
         ...
 
     def poll(self, job_id: str, size: int) -> Outcome:

@@ -145,18 +145,21 @@ class Client:
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
         attempts: int | None = None,
+        before_each: Callable[[], None] | None = None,
     ) -> Reply:
         """Send and return the last reply. `what` is the kind of request, for counting and for messages.
 
         Only a `repeatable` request (idempotent, or carrying its own idempotency key) is sent again: after
         no answer, a reply that may pass, or a 2xx whose JSON broke off. Raises NoAnswer when the last try
         brought no reply, Outage when the service wants to be left alone for longer than LONGEST_WAIT,
-        ConfigError on a redirect to another origin.
+        ConfigError on a redirect to another origin. `before_each` is called before every try and may raise.
         """
         url = urljoin(self.origin + "/", url)
         most = (attempts or self._retry.attempts) if repeatable else 1
         for attempt in range(1, most + 1):
             self._wait_turn()
+            if before_each is not None:
+                before_each()
             try:
                 reply: Reply | None = self._once(method, url, what, body, headers or {})
             except NoAnswer:

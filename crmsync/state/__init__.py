@@ -44,5 +44,15 @@ def open_lock(
     return LeaseLock(store, sync, run_id, wait=wait, stopper=stopper)
 
 
+def require_fit(config: Config, store: Store) -> None:
+    """Raises StateError for an S3 server on which two runs could both believe that they hold the lease."""
+    if _on_s3(config):
+        from crmsync.state.probe import refuse_careless
+        from crmsync.state.s3 import S3Store
+
+        assert isinstance(store, S3Store)
+        refuse_careless(store)
+
+
 def _on_s3(config: Config) -> bool:
     return config.state.startswith("s3://")

@@ -79,7 +79,9 @@ class FileLock:
             self._close()
 
     def confirm(self) -> None:
-        """Nothing can take a kernel lock away."""
+        """Nothing can take a kernel lock away, but a thread may outlive the run that held it."""
+        if self._descriptor is None:
+            raise LockHeld("the run is over and its lock given back")
 
     def _acquire(self) -> None:
         deadline = time.monotonic() + self._wait

@@ -90,9 +90,10 @@ class Outbox:
         self.note_job(parcel, ABANDONED)
 
     def remove(self, parcel: Parcel) -> None:
-        self._store.delete(f"{self._folder}/{parcel.name}")
+        """Forget a parcel: its job first, so that a crash leaves no job behind that nobody would ever remove."""
         if parcel.job_id:
             self._store.delete(f"{self._jobs}/{parcel.name}")
+        self._store.delete(f"{self._folder}/{parcel.name}")
 
     def parcels(self) -> list[Parcel]:
         """All that is there, oldest first. Raises StateError for one that cannot be read."""

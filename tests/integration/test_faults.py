@@ -131,11 +131,24 @@ def test_a_used_up_quota_is_75(sandbox: Sandbox, crmsync: Crmsync) -> None:
     assert run.code == 75, run.said
 
 
+@pytest.mark.parametrize("body", [{"success": True, "data": {}}, "", "OK"], ids=["empty", "none", "no JSON"])
+def test_a_good_answer_that_proves_nothing_is_75_and_nothing_moves_past_it(
+    sandbox: Sandbox, crmsync: Crmsync, body: Any
+) -> None:
+    """Unknown is not success: the batch has not arrived at all."""
+    sandbox.fault("status", path="upsert-batch", status=202, body=body, times=None)
+    run = crmsync.run("pull", "--full", "--json")
+    assert (run.code, run.sync["watermark"]) == (75, None), run.said
+    sandbox.clear_faults()
+    crmsync.pull("--full")
+    sandbox.assert_in_step()
+
+
 @pytest.mark.parametrize("fate", ["lose", "stick"])
 def test_a_job_that_never_tells_its_end_is_75_and_nothing_moves_past_it(
     sandbox: Sandbox, crmsync: Crmsync, fate: str
 ) -> None:
-    """Unknown is not success."""
+    """Once it can be learned, or the records have been sent again, the next run completes."""
     sandbox.cdp("switches", job_fate=fate)
     run = crmsync.run("pull", "--full", "--json", env={"CRMSYNC_JOB_DEADLINE": "1s"})
     assert (run.code, run.sync["watermark"]) == (75, None), run.said

@@ -34,8 +34,8 @@ from .rig import How, Ran, Rig
 
 THOROUGH = os.environ.get("CRMSYNC_HYPOTHESIS") == "thorough"
 PROFILE = settings(
-    max_examples=400 if THOROUGH else 14,
-    stateful_step_count=30 if THOROUGH else 18,
+    max_examples=400 if THOROUGH else 10,
+    stateful_step_count=30 if THOROUGH else 16,
     deadline=None,
     print_blob=True,
     report_multiple_bugs=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import quote, urlsplit
 
 import orjson
@@ -68,10 +68,14 @@ class ExperitureDestination:
             connections=config.in_flight + 2,
         )
         self._path = urlsplit(settings.base_url).path.rstrip("/")
+        self._confirm: Callable[[], None] | None = None
         self._object = sync.into
         self._match_key = sync.match_key
         self._records = f"{self._path}/records/{quote(sync.into, safe='')}"
         self._tail = b'],"matchKey":' + orjson.dumps(sync.match_key) + b"}"
+
+    def guard(self, confirm: Callable[[], None]) -> None:
+        self._confirm = confirm
 
     def requests(self) -> dict[str, int]:
         logins = self._auth.requests if isinstance(self._auth, ClientCredentials) else 0
@@ -114,6 +118,7 @@ class ExperitureDestination:
                 "Idempotency-Key": key,
             },
             attempts=ATTEMPTS if patient else 1,
+            before_each=self._confirm,
         )
         if reply.ok:
             return acceptance(reply, size)
