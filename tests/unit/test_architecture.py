@@ -13,7 +13,12 @@ FORBIDDEN = {
     "sources": ("crmsync.destinations", "crmsync.state", "crmsync.cli", "crmsync.pull", "crmsync.delivery"),
     "destinations": ("crmsync.sources", "crmsync.state", "crmsync.cli", "crmsync.pull", "crmsync.delivery"),
     "state": ("crmsync.sources.salesforce", "crmsync.destinations", "crmsync.cli", "crmsync.pull"),
-    "delivery": ("crmsync.cli", "crmsync.pull", "crmsync.sources.salesforce", "crmsync.destinations.experiture"),
+    "delivery": (
+        "crmsync.cli",
+        "crmsync.pull",
+        "crmsync.sources.salesforce",
+        "crmsync.destinations.experiture",
+    ),
     "config": ("crmsync.cli", "crmsync.pull", "crmsync.sources", "crmsync.destinations", "crmsync.state"),
     "sandbox": (
         "crmsync.cli",
