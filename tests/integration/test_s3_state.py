@@ -100,3 +100,33 @@ def test_a_pull_that_wakes_after_its_lease_writes_no_watermark_and_sends_no_batc
     assert "lease of contacts is lost" in said
     assert (successor.watermark(), len(sandbox.batches())) == (watermark, batches)
     sandbox.assert_in_step()
+
+
+def test_two_machines_in_turn_end_at_the_value_the_crm_ended_at(
+    moto: Server, sandbox: Sandbox, install: Install
+) -> None:
+    """A→B→A: each machine's own ledger still says A, and the CDP must not be left at B (law 3)."""
+    here, there = on_s3(moto, install(sandbox)), on_s3(moto, install(sandbox))
+    here.pull("--full")
+    chosen = sandbox.profiles()[0]["salesforce_id"]
+
+    def title_in_crm(value: str) -> None:
+        sandbox.retitle([chosen], value)
+
+    def title_in_cdp() -> str:
+        found = [p["job_title"] for p in sandbox.profiles() if p["salesforce_id"] == chosen]
+        return str(found[0])
+
+    title_in_crm("A")
+    here.pull()
+    title_in_crm("B")
+    there.pull()
+    assert title_in_cdp() == "B"
+    title_in_crm("A")
+    here.pull()
+    assert title_in_cdp() == "A"
+    title_in_crm("B")
+    there.pull()
+    title_in_crm("A")
+    there.pull()
+    assert title_in_cdp() == "A"
