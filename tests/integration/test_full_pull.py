@@ -122,10 +122,18 @@ def test_every_way_of_answering_a_batch_leads_to_the_same_profiles(
     nasty.assert_in_step()
 
 
-@pytest.mark.parametrize("path", ["first", "all", "none"])
-@pytest.mark.parametrize("validation", ["at_accept", "in_job"])
+@pytest.mark.parametrize(
+    ("validation", "path"),
+    [
+        ("at_accept", "first"),
+        ("at_accept", "all"),
+        ("at_accept", "none"),
+        ("in_job", "first"),
+        ("in_job", "none"),
+    ],
+)
 def test_a_refused_batch_costs_only_the_records_at_fault(
-    sandbox: Sandbox, crmsync: Crmsync, path: str, validation: str
+    sandbox: Sandbox, crmsync: Crmsync, validation: str, path: str
 ) -> None:
     """Whether or not the refusal names the record, and when a job fails because of it."""
     sandbox.cdp("switches", outcome="all_or_nothing", error_path=path, validation=validation)

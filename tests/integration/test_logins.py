@@ -71,14 +71,6 @@ def test_a_static_cdp_key_serves_as_well(sandbox: Sandbox, crmsync: Crmsync) -> 
 STATIC_KEY = "sandbox-api-key"
 
 
-@pytest.mark.parametrize("how", ["basic", "body"])
-def test_the_cdps_token_endpoint_may_want_the_client_in_the_header_or_in_the_body(
-    sandbox: Sandbox, crmsync: Crmsync, how: str
-) -> None:
-    sandbox.cdp("switches", client_auth=how)
-    pulls_twice(sandbox, crmsync)
-
-
 @pytest.mark.parametrize("login", ["client_credentials", "password"])
 def test_tls_with_an_authority_of_ones_own(start_sandbox: StartSandbox, install: Install, login: str) -> None:
     """REQUESTS_CA_BUNDLE counts for every connection, that of the SOAP login too."""
