@@ -218,6 +218,13 @@ class Pull:
         self._delivery.write_all = plan.write_all
         self.report.resumed = self.report.resumed or plan.resumed
         self.report.window = (stamp(plan.window.start) if plan.window.start else None, stamp(plan.window.end))
+        log.info(
+            "%s: %s the window from %s to %s",
+            self._sync.name,
+            "going on with" if plan.resumed else "reading",
+            self.report.window[0] or "the beginning",
+            self.report.window[1],
+        )
         try:
             self._read_streams(plan)
         except SourceChanged as changed:
