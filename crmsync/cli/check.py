@@ -11,7 +11,7 @@ import click
 import orjson
 
 from crmsync.cli.common import common_options, configure, shown
-from crmsync.cli.pull import worst
+from crmsync.cli.outcome import worst
 from crmsync.cli.wiring import Workplace, new_run_id
 from crmsync.config import Config
 from crmsync.errors import CrmsyncError

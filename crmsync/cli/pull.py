@@ -13,8 +13,9 @@ from typing import Any
 import click
 import orjson
 
-from crmsync.cli.common import chosen_syncs, common_options, configure, say_error, shown
+from crmsync.cli.common import chosen_syncs, common_options, configure, shown
 from crmsync.cli.moments import DURATION, INSTANT
+from crmsync.cli.outcome import outcome, sentence, tell_about, worst
 from crmsync.cli.wiring import Workplace, new_run_id, stopping
 from crmsync.config import Config, Sync
 from crmsync.errors import CrmsyncError, LockHeld
@@ -23,13 +24,9 @@ from crmsync.health.progress import StatusLine
 from crmsync.http import Stopper
 from crmsync.pull import Pull, Report
 from crmsync.state.history import History
-from crmsync.text import count
 from crmsync.window import Range
 
 log = logging.getLogger(__name__)
-
-SEVERITY = (1, 2, 78, 77, 4, 3, 75, 130, 143, 0)
-"""Of several syncs' exit codes the first in this order counts."""
 
 EPILOG = """\b
 Examples:
@@ -102,7 +99,7 @@ def command(
         click.echo(_json({"run_id": job.run_id, "exit_code": code, **_paths(config), "syncs": results}))
     elif sys.stdout.isatty() or verbosity > 0:
         for result in results:
-            click.echo(shown(_sentence(result)))
+            click.echo(shown(sentence(result)))
     return code
 
 
@@ -154,80 +151,9 @@ def _one(config: Config, sync: Sync, job: Job) -> dict[str, Any]:
     return result
 
 
-def tell_about(sync: Sync, report: Report, error: CrmsyncError | None) -> None:
-    """Say what a person should hear of, on stderr."""
-    for note in report.notes:
-        log.warning("%s: %s", sync.name, note)
-    if error is not None:
-        _say(error)
-
-
-def outcome(report: Report, config: Config, error: CrmsyncError | None) -> dict[str, Any]:
-    counts = report.counts
-    allowed = config.max_rejects.allowed(counts.read)
-    worth_a_look = report.new_rejects > allowed or report.abandoned or report.dropped
-    code = error.exit_code if error else 3 if worth_a_look else 0
-    if code == 3 and report.new_rejects > allowed:
-        report.note(
-            f"{count(report.new_rejects, 'new reject')}, more than the {allowed} allowed (CRMSYNC_MAX_REJECTS)"
-        )
-    return {
-        "exit_code": code,
-        "error": shown(error) if error else None,
-        **counts.as_dict(),
-        "new_rejects": report.new_rejects,
-        "open_rejects": report.open_rejects,
-        "abandoned": report.abandoned,
-        "tombstones": report.tombstones,
-        "dropped": report.dropped,
-        "window": {"start": report.window[0], "end": report.window[1]} if report.window else None,
-        "resumed": report.resumed,
-        "watermark": report.watermark,
-        "watermark_moved": report.moved,
-        "notes": report.notes,
-    }
-
-
-def _say(error: CrmsyncError) -> None:
-    """Where a timer finds the last run still at work, that is nothing to write home about."""
-    if isinstance(error, LockHeld) and not sys.stderr.isatty():
-        log.info("%s", error)
-    else:
-        say_error(error)
-
-
-def worst(codes: list[int]) -> int:
-    return next((code for code in SEVERITY if code in codes), max(codes, default=0))
-
-
 def _paths(config: Config) -> dict[str, Any]:
     return {"state": config.state, "config": str(config.path) if config.path else None}
 
 
 def _json(value: dict[str, Any]) -> str:
     return orjson.dumps(value).decode()
-
-
-def _sentence(result: dict[str, Any]) -> str:
-    """One line about a run."""
-    skipped = sum(result["skipped"].values())
-    refused = sum(result["rejected"].values()) + sum(result["refused"].values())
-    verb = "to write" if result["dry_run"] else "written"
-    parts = [
-        f"{result['read']:,} read",
-        f"{result['written']:,} {verb}",
-        f"{result['unchanged']:,} unchanged",
-        f"{skipped:,} skipped{_by_reason(result['skipped'])}",
-        f"{refused:,} rejected{_by_reason({**result['rejected'], **result['refused']})}",
-    ]
-    watermark = f"; watermark {result['watermark']}" if result["watermark"] else ""
-    ended = f"; stopped, exit code {result['exit_code']}" if result["error"] else ""
-    return f"{result['sync']}: {', '.join(parts)} in {result['duration_seconds']:.1f} s{watermark}{ended}"
-
-
-def _by_reason(counts: dict[str, int]) -> str:
-    return (
-        f" ({', '.join(f'{reason} {number:,}' for reason, number in sorted(counts.items()))})"
-        if counts
-        else ""
-    )

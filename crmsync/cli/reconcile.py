@@ -6,7 +6,7 @@ import click
 import orjson
 
 from crmsync.cli.common import common_options, configure, one_sync, shown
-from crmsync.cli.pull import outcome, tell_about
+from crmsync.cli.outcome import outcome, tell_about
 from crmsync.cli.wiring import Workplace, new_run_id
 from crmsync.deletions import Reconciliation
 from crmsync.errors import CrmsyncError

@@ -1,0 +1,89 @@
+"""What a run's end means: its result as a document, its exit code, and what a person should hear of it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from crmsync.cli.common import say_error, shown
+from crmsync.config import Config, Sync
+from crmsync.errors import CrmsyncError, LockHeld
+from crmsync.pull import Report
+from crmsync.text import count
+
+log = logging.getLogger(__name__)
+
+SEVERITY = (1, 2, 78, 77, 4, 3, 75, 130, 143, 0)
+"""Of several syncs' exit codes the first in this order counts."""
+
+
+def tell_about(sync: Sync, report: Report, error: CrmsyncError | None) -> None:
+    """Say what a person should hear of, on stderr."""
+    for note in report.notes:
+        log.warning("%s: %s", sync.name, note)
+    if error is not None:
+        _say(error)
+
+
+def outcome(report: Report, config: Config, error: CrmsyncError | None) -> dict[str, Any]:
+    counts = report.counts
+    allowed = config.max_rejects.allowed(counts.read)
+    worth_a_look = report.new_rejects > allowed or report.abandoned or report.dropped
+    code = error.exit_code if error else 3 if worth_a_look else 0
+    if code == 3 and report.new_rejects > allowed:
+        report.note(
+            f"{count(report.new_rejects, 'new reject')}, more than the {allowed} allowed (CRMSYNC_MAX_REJECTS)"
+        )
+    return {
+        "exit_code": code,
+        "error": shown(error) if error else None,
+        **counts.as_dict(),
+        "new_rejects": report.new_rejects,
+        "open_rejects": report.open_rejects,
+        "abandoned": report.abandoned,
+        "tombstones": report.tombstones,
+        "dropped": report.dropped,
+        "window": {"start": report.window[0], "end": report.window[1]} if report.window else None,
+        "resumed": report.resumed,
+        "watermark": report.watermark,
+        "watermark_moved": report.moved,
+        "notes": report.notes,
+    }
+
+
+def _say(error: CrmsyncError) -> None:
+    """Where a timer finds the last run still at work, that is nothing to write home about."""
+    if isinstance(error, LockHeld) and not sys.stderr.isatty():
+        log.info("%s", error)
+    else:
+        say_error(error)
+
+
+def worst(codes: list[int]) -> int:
+    return next((code for code in SEVERITY if code in codes), max(codes, default=0))
+
+
+def sentence(result: dict[str, Any]) -> str:
+    """One line about a run."""
+    skipped = sum(result["skipped"].values())
+    refused = sum(result["rejected"].values()) + sum(result["refused"].values())
+    verb = "to write" if result["dry_run"] else "written"
+    parts = [
+        f"{result['read']:,} read",
+        f"{result['written']:,} {verb}",
+        f"{result['unchanged']:,} unchanged",
+        f"{skipped:,} skipped{_by_reason(result['skipped'])}",
+        f"{refused:,} rejected{_by_reason({**result['rejected'], **result['refused']})}",
+    ]
+    watermark = f"; watermark {result['watermark']}" if result["watermark"] else ""
+    ended = f"; stopped, exit code {result['exit_code']}" if result["error"] else ""
+    return f"{result['sync']}: {', '.join(parts)} in {result['duration_seconds']:.1f} s{watermark}{ended}"
+
+
+def _by_reason(counts: dict[str, int]) -> str:
+    return (
+        f" ({', '.join(f'{reason} {number:,}' for reason, number in sorted(counts.items()))})"
+        if counts
+        else ""
+    )
