@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,6 +11,7 @@ from crmsync.config.sync import Sync
 from crmsync.delivery import Position, Tracker
 from crmsync.errors import BrakeError, StateError
 from crmsync.fit import Fit
+from crmsync.sources.base import Bookmark, Job
 from crmsync.state import ledger_sync
 from crmsync.state import overlap as overlaps
 from crmsync.state.checkpoint import DONE, Checkpoint, Progress, State, moment, new_state, stamp
@@ -80,6 +82,10 @@ class Journal:
     def note_covered(self, covered: datetime) -> None:
         assert self.state.progress is not None
         self.state.progress.covered = stamp(covered)
+
+    def bookmark(self, plan: Plan) -> Bookmark:
+        """Where this window's job is kept; one that moves no watermark has no place in the state."""
+        return _Bookmark(self.state, self._save) if plan.moves else _NoBookmark()
 
     def start_of(self, stream: str, plan: Plan) -> datetime | None:
         """From where an ordered stream of this window has to be read."""
@@ -177,3 +183,29 @@ class Journal:
     def _save(self) -> None:
         self.state.run_id = self._run_id
         self._checkpoints.save(self.state)
+
+
+class _Bookmark:
+    def __init__(self, state: State, save: Callable[[], None]) -> None:
+        self._state = state
+        self._save = save
+
+    def job(self) -> Job | None:
+        progress = self._state.progress
+        if progress is None or progress.job is None:
+            return None
+        return Job(progress.job, progress.job_generation == self._state.generation)
+
+    def note_job(self, name: str) -> None:
+        assert self._state.progress is not None
+        self._state.progress.job = name
+        self._state.progress.job_generation = self._state.generation
+        self._save()
+
+
+class _NoBookmark:
+    def job(self) -> Job | None:
+        return None
+
+    def note_job(self, name: str) -> None:
+        """A run by hand begins anew after a crash."""

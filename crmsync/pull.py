@@ -244,10 +244,14 @@ class Pull:
     def _read_streams(self, plan: Plan) -> None:
         """Read every stream that is not done, each from its position."""
         mapping = self._map(plan)
-        streams = self._source.streams(plan.window, mapping.columns, self._journal.ledger, self._asked.limit)
+        journal = self._journal
+        streams = self._source.streams(
+            plan.window, mapping.columns, journal.ledger, journal.bookmark(plan), self._asked.limit
+        )
         for stream in streams:
             if not self._journal.is_done(stream.name, plan):
-                self._read_stream(stream, mapping, plan)
+                with contextlib.closing(stream):
+                    self._read_stream(stream, mapping, plan)
 
     def _read_stream(self, stream: Stream, mapping: Mapper, plan: Plan) -> None:
         pages = stream.pages(self._journal.start_of(stream.name, plan))

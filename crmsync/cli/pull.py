@@ -6,9 +6,9 @@ import contextlib
 import logging
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import click
 import orjson
@@ -52,6 +52,11 @@ Examples:
 @click.option(
     "--refresh-formulas", is_flag=True, help="Read everything, write what differs: for formula fields."
 )
+@click.option(
+    "--api",
+    type=click.Choice(["auto", "rest", "bulk"]),
+    help="How to read: by REST, by a bulk job, or by what suits the number of rows.",
+)
 @click.option("--allow-deletes", is_flag=True, help="Flag as many deletions as there are, this once.")
 @click.option("--dry-run", is_flag=True, help="Do everything but write.")
 @click.option(
@@ -71,6 +76,7 @@ def command(
     limit: int | None,
     force: bool,
     refresh_formulas: bool,
+    api: Literal["auto", "rest", "bulk"] | None,
     allow_deletes: bool,
     dry_run: bool,
     max_duration: timedelta | None,
@@ -91,6 +97,8 @@ def command(
     job = Job(asked, dry_run, allow_deletes, wait, new_run_id(), Stopper())
     logs.set_run_id(job.run_id)
     config = configure(config_path, verbosity)
+    if api:
+        config = replace(config, salesforce=replace(config.salesforce, api=api))
     syncs = chosen_syncs(config, names)
     with stopping(job.stopper, lambda: log.warning("stopping: waiting for what is in flight"), max_duration):
         results = [_one(config, sync, job) for sync in syncs if job.stopper.reason is None]

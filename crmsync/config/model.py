@@ -30,6 +30,9 @@ class SalesforceSettings:
     instance_url: str | None
     api_version: str | None
     auth: SalesforceLogin | None
+    api: Literal["auto", "rest", "bulk"]
+    bulk_threshold: int
+    bulk_deadline: timedelta
     client_id: str | None
     username: str | None = field(repr=False)
     access_token: str | None = field(repr=False)

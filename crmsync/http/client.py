@@ -146,6 +146,7 @@ class Client:
         repeatable: bool = True,
         attempts: int | None = None,
         before_each: Callable[[], None] | None = None,
+        stream: bool = False,
     ) -> Reply:
         """Send and return the last reply. `what` is the kind of request, for counting and for messages.
 
@@ -153,6 +154,7 @@ class Client:
         no answer, a reply that may pass, or a 2xx whose JSON broke off. Raises NoAnswer when the last try
         brought no reply, Outage when the service wants to be left alone for longer than LONGEST_WAIT,
         ConfigError on a redirect to another origin. `before_each` is called before every try and may raise.
+        A good reply to a `stream` request is left to be read.
         """
         url = urljoin(self.origin + "/", url)
         most = (attempts or self._retry.attempts) if repeatable else 1
@@ -161,7 +163,7 @@ class Client:
             if before_each is not None:
                 before_each()
             try:
-                reply: Reply | None = self._once(method, url, what, body, headers or {})
+                reply: Reply | None = self._once(method, url, what, body, headers or {}, stream)
             except NoAnswer:
                 reply = None
                 if attempt == most or not self._go_on():
@@ -195,16 +197,16 @@ class Client:
                 self._not_before = max(self._not_before, time.monotonic() + reply.retry_after)
 
     def _once(
-        self, method: str, url: str, what: str, body: bytes | None, headers: Mapping[str, str]
+        self, method: str, url: str, what: str, body: bytes | None, headers: Mapping[str, str], stream: bool
     ) -> Reply:
         """One try, with one renewal of the token where it has run out."""
         auth = self._auth
         if auth is None:
-            return self._exchange(method, url, what, body, headers, None)
+            return self._exchange(method, url, what, body, headers, None, stream)
         token = _logged_in(auth.token)
-        reply = self._exchange(method, url, what, body, headers, token)
+        reply = self._exchange(method, url, what, body, headers, token, stream)
         if self._token_expired(reply) and _logged_in(lambda: auth.renew(token)):
-            reply = self._exchange(method, url, what, body, headers, _logged_in(auth.token))
+            reply = self._exchange(method, url, what, body, headers, _logged_in(auth.token), stream)
         return reply
 
     def _exchange(
@@ -215,6 +217,7 @@ class Client:
         body: bytes | None,
         headers: Mapping[str, str],
         token: str | None,
+        stream: bool,
     ) -> Reply:
         for _ in range(3):
             if origin_of(url) != self.origin:
@@ -225,7 +228,7 @@ class Client:
                 )
             with self._lock:
                 self.requests[what] += 1
-            reply = fetch(self._session, method, url, body, headers, token, self.service)
+            reply = fetch(self._session, method, url, body, headers, token, self.service, stream=stream)
             if reply.status not in (301, 302, 307, 308) or (reply.status < 307 and method != "GET"):
                 return reply
             url = urljoin(url, reply.headers.get("Location", ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import io
 import json
 import ssl
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import requests
@@ -28,6 +29,7 @@ READ_TIMEOUT = 130.0
 """Salesforce gives a query 120 s (contract 1.6): ask a little longer than that."""
 WHOLE_TIMEOUT = 300.0
 """Seconds a reply may take in all, however steadily its bytes drip."""
+CHUNK = 65_536
 
 
 class NoAnswer(Outage):
@@ -36,11 +38,16 @@ class NoAnswer(Outage):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One HTTP reply, its body read whole. `headers` are looked up whatever their case."""
+    """One HTTP reply. `headers` are looked up whatever their case.
+
+    Its body has been read whole, but for a good one that was asked for as a `stream`: that is still to be read,
+    as UTF-8 text whose line ends are as they came, and to be closed. Reading it may raise NoAnswer.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    stream: TextIO | None = None
 
     @property
     def ok(self) -> bool:
@@ -121,8 +128,13 @@ def fetch(
     headers: Mapping[str, str],
     token: str | None,
     service: str,
+    *,
+    stream: bool = False,
 ) -> Reply:
-    """One exchange, the reply read whole within WHOLE_TIMEOUT. Raises NoAnswer, or ConfigError."""
+    """One exchange, the reply read whole within WHOLE_TIMEOUT, or a good one left open as a `stream`.
+
+    Raises NoAnswer, or ConfigError.
+    """
     try:
         response = session.request(
             method,
@@ -134,6 +146,8 @@ def fetch(
             allow_redirects=False,
             stream=True,
         )
+        if stream and response.ok:
+            return Reply(response.status_code, response.headers, b"", _text_of(response, service))
         with _cut_after(WHOLE_TIMEOUT, response):
             content = response.content
     except requests.exceptions.InvalidURL:
@@ -143,6 +157,40 @@ def fetch(
     except ValueError:
         raise ConfigError(f"{service}: the token holds a character that no HTTP header can carry") from None
     return Reply(response.status_code, response.headers, content)
+
+
+class _Body(io.RawIOBase):
+    """A reply's body, decompressed while it is read. Raises NoAnswer where it breaks off."""
+
+    def __init__(self, response: requests.Response, service: str) -> None:
+        self._response = response
+        self._service = service
+        self._chunks = response.iter_content(CHUNK)
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            while not self._left:
+                self._left = memoryview(next(self._chunks))
+        except StopIteration:
+            return 0
+        except OSError as error:
+            raise failure(error, self._service, origin_of(self._response.url)) from None
+        size = min(len(buffer), len(self._left))
+        buffer[:size], self._left = self._left[:size], self._left[size:]
+        return size
+
+    def close(self) -> None:
+        self._response.close()
+        super().close()
+
+
+def _text_of(response: requests.Response, service: str) -> TextIO:
+    body = io.BufferedReader(_Body(response, service), CHUNK)
+    return io.TextIOWrapper(body, encoding="utf-8", errors="replace", newline="")
 
 
 @contextlib.contextmanager

@@ -36,11 +36,13 @@ class Stream(Protocol):
     """What a sync reads in one window, one part of it."""
 
     name: str
-    ordered: bool
-    """Whether the rows come in cursor order, so that a position within the stream means something."""
 
     def pages(self, start: datetime | None) -> Iterator[Page]:
         """The rows whose cursor is at or after `start` (None: from the window's own start)."""
+        ...
+
+    def close(self) -> None:
+        """Leave nothing behind at the source, whether or not every page was read."""
         ...
 
 
@@ -95,6 +97,25 @@ class Memory(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """What the source was asked to prepare. `is_current`: nothing has been sent since, so that its rows cannot be
+    older than what was."""
+
+    name: str
+    is_current: bool
+
+
+class Bookmark(Protocol):
+    """Keeps the name of a window's job, for a run after a crash to go on with it. Used before the first page."""
+
+    def job(self) -> Job | None: ...
+
+    def note_job(self, name: str) -> None:
+        """Keep a job durably, in the place of another."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """How the source describes the sync's object: what the mapping needs to know before the first row."""
 
@@ -134,7 +155,12 @@ class Source(Protocol):
         ...
 
     def streams(
-        self, window: Window, columns: Iterable[str], memory: Memory, limit: int | None = None
+        self,
+        window: Window,
+        columns: Iterable[str],
+        memory: Memory,
+        bookmark: Bookmark,
+        limit: int | None = None,
     ) -> list[Stream]:
         """The streams of one window, in the order in which they have to be read."""
         ...

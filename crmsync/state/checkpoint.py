@@ -22,7 +22,8 @@ class Progress:
 
     `positions` goes from a stream's name to the stamp it is proved up to, or to "done". `write_all` says that
     the run was asked to write also what the ledger knows. `covered` is where the next window begins, less the
-    overlap, once this one is closed.
+    overlap, once this one is closed. `job` is what the source was asked to prepare for this window, in
+    `job_generation`.
     """
 
     start: str | None
@@ -30,6 +31,8 @@ class Progress:
     write_all: bool = False
     positions: dict[str, str] = field(default_factory=dict)
     covered: str | None = None
+    job: str | None = None
+    job_generation: str = ""
 
 
 @dataclass(slots=True)

@@ -73,7 +73,6 @@ class Changes:
     """The ordered stream of one object's rows in one window."""
 
     name = "changes"
-    ordered = True
 
     def __init__(
         self,
@@ -130,6 +129,9 @@ class Changes:
                     raise
                 log.info("a query of %s ran for too long; its range is read in parts", self._object)
                 left.extend(reversed(rest))
+
+    def close(self) -> None:
+        """A query leaves nothing behind."""
 
     def _results(self, stretch: Span | Second, limit: int | None) -> Iterator[list[Row]]:
         """The rows of one stretch, page by page, ended by `done` alone (contract 1.5)."""

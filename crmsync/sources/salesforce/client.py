@@ -90,8 +90,24 @@ class SalesforceClient:
         return at + timedelta(seconds=time.monotonic() - seen)
 
     def get(self, path: str, what: str, headers: dict[str, str] | None = None) -> Any:
-        """A JSON resource below `/services/data/vNN.0`. Raises the errors of errors.py."""
-        return self._json(self._send("GET", f"{self._base}{path}", what, headers=headers), what)
+        """A JSON resource, its path as Salesforce gave it or below `/services/data/vNN.0`.
+
+        Raises the errors of errors.py.
+        """
+        return self._json(self._send("GET", self._absolute(path), what, headers=headers), what)
+
+    def ask(self, method: str, path: str, what: str, body: Any = None) -> Reply:
+        """The reply to one request, whatever it says."""
+        return self._send(method, self._absolute(path), what, body=body)
+
+    def open_csv(self, path: str, what: str) -> Reply:
+        """A CSV resource, its `stream` to be read and closed. Raises the errors of errors.py."""
+        headers = {"Accept": "text/csv"}
+        reply = self.http.request("GET", self._absolute(path), what=what, headers=headers, stream=True)
+        self._notice(reply)
+        if reply.stream is None:
+            raise error_for(reply, what)
+        return reply
 
     def query(self, soql: str, *, everything: bool = True, what: str = "query") -> Any:
         """The first page of a query; `everything` includes deleted and archived rows (`queryAll`)."""
@@ -126,6 +142,9 @@ class SalesforceClient:
     @property
     def _base(self) -> str:
         return f"/services/data/v{self.version}"
+
+    def _absolute(self, path: str) -> str:
+        return path if path.startswith(("/services/", "https://", "http://")) else f"{self._base}{path}"
 
     def _send(
         self, method: str, url: str, what: str, *, body: Any = None, headers: dict[str, str] | None = None

@@ -15,8 +15,6 @@ from crmsync.sources.salesforce.client import SalesforceClient
 class ParentChanges:
     """The children of one parent object's changed rows, unless they are known to show those values already."""
 
-    ordered = False
-
     def __init__(
         self,
         client: SalesforceClient,
@@ -50,6 +48,9 @@ class ParentChanges:
     def pages(self, start: datetime | None) -> Iterator[Page]:
         for page in self._changed.pages(start):
             yield from self._children(sorted(self._to_read(page.rows)))
+
+    def close(self) -> None:
+        """A query leaves nothing behind."""
 
     def _to_read(self, rows: list[Row]) -> set[str]:
         """The parents whose children have to be read: those with other values, and winners of merges.

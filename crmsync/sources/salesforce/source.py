@@ -10,9 +10,12 @@ from typing import Any
 from crmsync.config import Config, Sync
 from crmsync.errors import AuthError, ConfigError, TryAgain
 from crmsync.http import Budget, Retry, Stopper
-from crmsync.sources.base import Deletions, Fates, Link, Memory, Row, Shape, Stream, Vault, Window
+from crmsync.sources.base import Bookmark, Deletions, Fates, Link, Memory, Row, Shape, Stream, Vault, Window
 from crmsync.sources.salesforce import describe, soql
+from crmsync.sources.salesforce.adaptive import AdaptiveChanges
 from crmsync.sources.salesforce.auth import SalesforceAuth
+from crmsync.sources.salesforce.bulk import BulkQuery, BulkRefused
+from crmsync.sources.salesforce.bulk_rows import RowReader
 from crmsync.sources.salesforce.changes import Changes, restarting
 from crmsync.sources.salesforce.client import SalesforceClient
 from crmsync.sources.salesforce.deletes import DeleteLog
@@ -114,7 +117,12 @@ class SalesforceSource:
         return describe.parse(objects[name])
 
     def streams(
-        self, window: Window, columns: Iterable[str], memory: Memory, limit: int | None = None
+        self,
+        window: Window,
+        columns: Iterable[str],
+        memory: Memory,
+        bookmark: Bookmark,
+        limit: int | None = None,
     ) -> list[Stream]:
         """The changes; then, unless everything is read anyway, the children of each changed parent object."""
         shape = self.shape()
@@ -129,20 +137,70 @@ class SalesforceSource:
             limit=limit,
             overlap=self._overlap,
         )
-        if window.start is None or limit is not None:
+        if limit is not None:
             return [changes]
-        return [changes, *(self._parents(link, select, window, memory) for link in shape.links)]
+        adaptive = self._adaptive(changes, select, window, bookmark)
+        if window.start is None:
+            return [adaptive]
+        return [adaptive, *(self._parents(link, select, window, memory) for link in shape.links)]
 
     def deletions(self, window: Window, delivered: Callable[[Sequence[str]], set[str]]) -> Deletions:
         return self._delete_log().read(window, delivered)
 
     def ids(self) -> Iterator[list[str]]:
         query = soql.select(["Id"], self._sync.object, [soql.operators_own(self._sync.where)])
+        if self._settings.api == "bulk" or (
+            self._settings.api == "auto" and self.count() > self._settings.bulk_threshold
+        ):
+            job = self._bulk(query, ["Id"], everything=False)
+            try:
+                for rows in job.started().rows():
+                    yield [row["Id"] for row in rows]
+                return
+            except BulkRefused as refused:
+                log.warning("the Bulk API cannot be used (%s); reading by REST", refused)
+            finally:
+                job.close()
         for body in restarting(self.client, query, what="ids", everything=False):
             yield [row["Id"] for row in body.get("records") or ()]
 
     def fates(self, ids: Sequence[str]) -> Fates:
         return self._delete_log().fates(ids, self.now())
+
+    def _adaptive(
+        self, changes: Changes, select: list[str], window: Window, bookmark: Bookmark
+    ) -> AdaptiveChanges:
+        """These changes by REST or by a bulk job, as configured."""
+        own = soql.operators_own(self._sync.where)
+        cursor = self.shape().cursor
+
+        def from_on(start: datetime | None, columns: list[str]) -> str:
+            return soql.select(columns, self._sync.object, [soql.between(cursor, start, window.end), own])
+
+        def count(start: datetime | None) -> int:
+            return int(self.client.query(from_on(start, ["COUNT()"]), what="count")["totalSize"])
+
+        return AdaptiveChanges(
+            changes,
+            window,
+            lambda start: self._bulk(from_on(start, select), select),
+            count,
+            bookmark,
+            api=self._settings.api,
+            threshold=self._settings.bulk_threshold,
+        )
+
+    def _bulk(self, query: str, columns: list[str], *, everything: bool = True) -> BulkQuery:
+        described = self.description(self._sync.object)
+        types = {column: field.type for column in columns if (field := described.field(column))}
+        return BulkQuery(
+            self.client,
+            query,
+            RowReader(columns, {**types, **self.shape().types}),
+            stopper=self._stopper,
+            deadline=self._settings.bulk_deadline,
+            everything=everything,
+        )
 
     def _delete_log(self) -> DeleteLog:
         described = self.description(self._sync.object)

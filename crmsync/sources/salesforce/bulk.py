@@ -1,0 +1,264 @@
+"""Bulk API 2.0 query jobs: made, waited for, their pages read side by side, and cleared away (contract 1.9)."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TextIO
+
+from crmsync.errors import CrmsyncError, Outage
+from crmsync.http import Stopper
+from crmsync.prefetch import side_by_side
+from crmsync.sources.base import Row
+from crmsync.sources.salesforce.bulk_rows import RowReader
+from crmsync.sources.salesforce.client import SalesforceClient
+from crmsync.sources.salesforce.errors import (
+    FieldGone,
+    NotThere,
+    Refusal,
+    SalesforceError,
+    error_for,
+    refusal_of,
+)
+
+log = logging.getLogger(__name__)
+
+FIRST_POLL = 0.5
+LONGEST_POLL = 20.0
+ROWS_AT_ONCE = 1000
+PAGES_AT_ONCE = 3
+ROWS_PER_PAGE = 50_000
+"""Asked for where pages are read one after the other."""
+PAGE_TRIES = 4
+FIRST_VERSION_WITH_PAGES = 58.0
+
+_REFUSALS = frozenset(
+    {"INVALIDENTITY", "API_ERROR", "FUNCTIONALITY_NOT_ENABLED", "FEATURENOTENABLED", "LIMIT_EXCEEDED"}
+    | {"INVALIDJOB", "INVALIDOPERATION", "INVALID_TYPE_FOR_OPERATION", "API_DISABLED_FOR_ORG", "NOT_FOUND"}
+)
+_PROMISING = ("UploadComplete", "InProgress", "JobComplete")
+
+
+class BulkRefused(Exception):
+    """The Bulk API does not take this query, or could not carry it out: REST has to."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What a finished job holds; `rows` is None where the org does not say."""
+
+    job_id: str
+    rows: int | None
+
+
+class BulkQuery:
+    """One query, carried out as a job. `columns` are those it selects, with their describe types.
+
+    `close` has to be called at the end, whatever that was: it aborts a job that is still at work, and clears
+    away one that is not.
+    """
+
+    def __init__(
+        self,
+        client: SalesforceClient,
+        query: str,
+        reader: RowReader,
+        *,
+        stopper: Stopper,
+        deadline: timedelta,
+        everything: bool = True,
+    ) -> None:
+        self._client = client
+        self._query = query
+        self._reader = reader
+        self._stopper = stopper
+        self._deadline = deadline.total_seconds()
+        self._operation = "queryAll" if everything else "query"
+        self._job_id: str | None = None
+        self._at_work = False
+
+    def create(self) -> str:
+        """Make the job and give its Id. Raises BulkRefused."""
+        asked = {"operation": self._operation, "query": self._query, "contentType": "CSV", "lineEnding": "LF"}
+        reply = self._client.ask("POST", "/jobs/query", "bulk job", asked)
+        refusal = refusal_of(reply)
+        if refusal.code in _REFUSALS or reply.status == 404:
+            raise BulkRefused(refusal.words)
+        body = reply.json()
+        if not reply.ok or not isinstance(body, dict) or not body.get("id"):
+            raise error_for(reply, "bulk job")
+        self._take_up(str(body["id"]))
+        return f"{body['id']}@{self._client.version}"
+
+    def started(self) -> BulkQuery:
+        """The same, its job made. Raises BulkRefused."""
+        self.create()
+        return self
+
+    def adopt(self, name: str) -> bool:
+        """Go on with the job of an earlier run that `create` gave this name.
+
+        False where nothing can come of it any more; results belong to the API version of their job.
+        """
+        job_id, _, version = name.partition("@")
+        try:
+            state = str(self._look(job_id).get("state"))
+        except NotThere:
+            return False
+        self._take_up(job_id)
+        return state in _PROMISING and version == self._client.version
+
+    def rows(self) -> Iterator[list[Row]]:
+        """The rows, some at a time, in no order. Raises BulkRefused, or Outage where not all of them came."""
+        result = self._finished()
+        received = 0
+        for rows in side_by_side(self._pages(result), PAGES_AT_ONCE):
+            received += len(rows)
+            yield rows
+        if result.rows is not None and received < result.rows:
+            raise Outage(f"only {received:,} of the {result.rows:,} rows of a bulk job arrived")
+
+    def close(self) -> None:
+        """Leave nothing behind in the org. What goes wrong with that is no error of the run."""
+        job_id, self._job_id = self._job_id, None
+        if job_id is None:
+            return
+        try:
+            if self._at_work:
+                self._client.ask("PATCH", f"/jobs/query/{job_id}", "bulk job", {"state": "Aborted"})
+            self._client.ask("DELETE", f"/jobs/query/{job_id}", "bulk job")
+        except CrmsyncError as error:
+            log.info("bulk job %s could not be cleared away: %s", job_id, error)
+
+    def _take_up(self, job_id: str) -> None:
+        self._job_id, self._at_work = job_id, True
+
+    def _look(self, job_id: str) -> dict[str, Any]:
+        body = self._client.get(f"/jobs/query/{job_id}", "bulk poll")
+        return body if isinstance(body, dict) else {}
+
+    def _finished(self) -> _Result:
+        """Wait for the job's end, asking less and less often."""
+        assert self._job_id is not None
+        job_id, pause = self._job_id, FIRST_POLL
+        until = time.monotonic() + self._deadline
+        while True:
+            try:
+                body = self._look(job_id)
+            except NotThere:
+                raise Outage(f"bulk job {job_id} vanished before its end") from None
+            match str(body.get("state")):
+                case "JobComplete":
+                    self._at_work = False
+                    processed = body.get("numberRecordsProcessed")
+                    return _Result(job_id, processed if isinstance(processed, int) else None)
+                case "Failed":
+                    self._at_work = False
+                    raise _failure(str(body.get("errorMessage") or "no reason given"))
+                case "Aborted":
+                    self._at_work = False
+                    raise Outage(
+                        f"bulk job {job_id} was aborted by somebody in the org",
+                        hint="The next run begins another; `--api rest` does without.",
+                    )
+                case state:
+                    if time.monotonic() > until:
+                        raise Outage(
+                            f"bulk job {job_id} is still {state} after {self._deadline / 60:.0f} minutes"
+                        )
+            self._stopper.sleep(pause)
+            self._stopper.check()
+            pause = min(LONGEST_POLL, pause * 1.5)
+
+    def _pages(self, result: _Result) -> Iterator[Iterator[list[Row]]]:
+        """The pages of the result, each to be read by itself."""
+        if float(self._client.version) >= FIRST_VERSION_WITH_PAGES:
+            return (self._page(url) for url in self._page_links(result.job_id))
+        return iter([self._pages_in_turn(result.job_id)])
+
+    def _page_links(self, job_id: str) -> Iterator[str]:
+        """Where each page is, from lists of a few at a time."""
+        url: str | None = f"/jobs/query/{job_id}/resultPages"
+        for _ in itertools.count():
+            body = self._client.get(url or "", "bulk pages")
+            for entry in body.get("resultPages") or ():
+                yield str(entry.get("resultUrl") or entry.get("resultLink"))
+            following = body.get("nextRecordsUrl") or body.get("nextRecordUrl")
+            if body.get("done") is not False or not following or following == url:
+                return
+            url = str(following)
+
+    def _page(self, url: str) -> Iterator[list[Row]]:
+        return _Page(self._client, self._reader, url).rows()
+
+    def _pages_in_turn(self, job_id: str) -> Iterator[list[Row]]:
+        """All pages, each of which names the next. One that names none is the last."""
+        base = f"/jobs/query/{job_id}/results?maxRecords={ROWS_PER_PAGE}"
+        seen, locator = {""}, ""
+        while True:
+            page = _Page(self._client, self._reader, f"{base}&locator={locator}" if locator else base)
+            yield from page.rows()
+            if page.following in seen:
+                return
+            seen.add(page.following)
+            locator = page.following
+
+
+class _Page:
+    """One page of a job's results. `following` is the locator of the next one, once this one is being read."""
+
+    def __init__(self, client: SalesforceClient, reader: RowReader, url: str) -> None:
+        self._client = client
+        self._reader = reader
+        self._url = url
+        self.following = ""
+
+    def rows(self) -> Iterator[list[Row]]:
+        """Its rows, some at a time. One that breaks off is read again from behind what has been given, for it
+        does not change (contract 1.9). Raises Outage where it keeps breaking off.
+        """
+        given = 0
+        for attempt in range(1, PAGE_TRIES + 1):
+            stream, counted = self._open()
+            try:
+                for rows in self._behind(stream, given):
+                    given += len(rows)
+                    yield rows
+                if given >= counted:
+                    return
+                log.info("a page of a bulk job is shorter than it says; it is read again")
+            except Outage as error:
+                if attempt == PAGE_TRIES:
+                    raise
+                log.info("a page of a bulk job broke off, it is read again: %s", error.message)
+            finally:
+                stream.close()
+        raise Outage("a page of a bulk job keeps coming with fewer rows than it says")
+
+    def _open(self) -> tuple[TextIO, int]:
+        try:
+            reply = self._client.open_csv(self._url, "bulk page")
+        except SalesforceError as error:
+            raise Outage(f"the results of a bulk job cannot be read ({error.refusal.words})") from None
+        locator = reply.headers.get("Sforce-Locator", "").strip()
+        self.following = "" if locator == "null" else locator
+        counted = reply.headers.get("Sforce-NumberOfRecords", "")
+        assert reply.stream is not None
+        return reply.stream, int(counted) if counted.isdigit() else 0
+
+    def _behind(self, page: TextIO, given: int) -> Iterator[list[Row]]:
+        rows = itertools.islice(self._reader.rows(page), given, None)
+        while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
+            yield some
+
+
+def _failure(message: str) -> Exception:
+    """A field that vanished has to be noticed as such; whatever else failed may succeed by REST."""
+    code, _, rest = message.partition(":")
+    if code.strip() == "INVALID_FIELD":
+        return FieldGone(Refusal(400, "INVALID_FIELD", rest.strip()), "bulk job")
+    return BulkRefused(f"the job failed: {' '.join(message.split())[:200]}")
