@@ -26,7 +26,7 @@ from crmsync.mapping import Mapper, Skip, fingerprint
 from crmsync.parents import seen_in
 from crmsync.prefetch import prefetched
 from crmsync.sources.base import Link, Source, Stream
-from crmsync.state.checkpoint import DONE, stamp
+from crmsync.state.checkpoint import DONE, moment, stamp
 from crmsync.state.lock import Lock
 from crmsync.state.store import Store
 from crmsync.window import Plan, Range
@@ -53,11 +53,15 @@ class Settings:
 
 @dataclass(slots=True)
 class Report:
-    """What a run did. `window`, `watermark`: stamps, None where there is none. `notes`: for people."""
+    """What a run did. `window`, `watermark`: stamps, None where there is none. `notes`: for people.
+
+    `lag_seconds` is the source's clock at the end less the watermark, None where either is not known.
+    """
 
     counts: Counts = field(default_factory=Counts)
     window: tuple[str | None, str] | None = None
     watermark: str | None = None
+    lag_seconds: float | None = None
     moved: bool = False
     resumed: bool = False
     new_rejects: int = 0
@@ -102,6 +106,7 @@ class Pull:
         self._mapping: Mapper | None = None
         self._links: tuple[Link, ...] = ()
         self._current: Plan | None = None
+        self._clock_is_known = False
         self.report = Report()
 
     def run(self) -> Report:
@@ -156,8 +161,16 @@ class Pull:
             finally:
                 self.report.new_rejects = self._journal.rejects.opened
                 self.report.open_rejects = len(self._journal.rejects)
+                self.report.lag_seconds = self._lag()
                 self._delivery.close()
                 self._journal.close()
+
+    def _lag(self) -> float | None:
+        """Seconds. The source is not asked for its clock where it has not told it yet: it may be out of reach."""
+        watermark = self._journal.state.watermark
+        if watermark is None or not self._clock_is_known:
+            return None
+        return round((self._source.now() - moment(watermark)).total_seconds(), 3)
 
     def _new_delivery(self) -> Delivery:
         journal = self._journal
@@ -191,6 +204,7 @@ class Pull:
     def _plan(self, asked: Range) -> Plan:
         """Choose the window by the source's clock. Raises NoWatermark, saying how to begin."""
         now = self._source.now()
+        self._clock_is_known = True
         try:
             plan = windows.plan(
                 asked, self._journal.state, now, overlap=self._settings.overlap, settle=self._settings.settle

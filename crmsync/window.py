@@ -30,6 +30,15 @@ class Range:
     def is_given(self) -> bool:
         return self.full or any(bound is not None for bound in (self.since, self.until, self.limit))
 
+    @property
+    def kind(self) -> str:
+        """What sort of run this is, in a word: `delta` is what a timer starts."""
+        if self.limit is not None:
+            return "trial"
+        if self.since is not None or self.until is not None:
+            return "range"
+        return "full" if self.full else "forced" if self.force else "delta"
+
     def bounds(self, now: datetime) -> tuple[datetime | None, datetime | None]:
         """`since` and `until` as instants, "so long ago" being told by the source's clock."""
         since, until = (now - t if isinstance(t, timedelta) else t for t in (self.since, self.until))

@@ -48,6 +48,7 @@ def outcome(report: Report, config: Config, error: CrmsyncError | None) -> dict[
         "resumed": report.resumed,
         "watermark": report.watermark,
         "watermark_moved": report.moved,
+        "lag_seconds": report.lag_seconds,
         "notes": report.notes,
     }
 

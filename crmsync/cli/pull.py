@@ -143,6 +143,7 @@ def _one(config: Config, sync: Sync, job: Job) -> dict[str, Any]:
         result = {
             "sync": sync.name,
             "run_id": job.run_id,
+            "kind": job.asked.kind,
             "dry_run": job.dry_run,
             **outcome(report, config, error),
             "started_at": started.isoformat(timespec="seconds"),

@@ -29,6 +29,16 @@ def test_a_pull_with_nothing_changed_asks_little_and_writes_nothing(
     assert (result["written"], result["batches"], result["watermark_moved"]) == (0, 0, True)
 
 
+def test_a_pull_tells_how_far_behind_the_source_it_ended(sandbox: Sandbox, crmsync: Crmsync) -> None:
+    """By the source's clock, also where it could not close its window."""
+    crmsync.pull("--full")
+    closed = crmsync.pull()
+    assert (closed["kind"], closed["lag_seconds"] < 60) == ("delta", True)
+    sandbox.advance(900)
+    sandbox.fault("status", status=403, service="salesforce", path="/queryAll", times=None)
+    assert crmsync.run("pull", "--json").sync["lag_seconds"] > 900
+
+
 def test_a_pull_is_silent_under_cron(sandbox: Sandbox, crmsync: Crmsync) -> None:
     """Neither stdout nor stderr is a terminal: no news is good news."""
     first, second = crmsync.run("pull", "--full"), crmsync.run("pull")

@@ -248,3 +248,18 @@ def test_successive_runs_leave_no_gap_and_the_watermark_only_moves_by_the_rules(
             if first <= reached:
                 reached = max(reached, last)
         assert reached >= moment(known.watermark)
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind"),
+    [
+        (Range(), "delta"),
+        (Range(full=True, changed=True), "full"),
+        (Range(since=timedelta(hours=36)), "range"),
+        (Range(full=True, until=timedelta(hours=1)), "range"),
+        (Range(full=True, limit=5), "trial"),
+        (Range(force=True), "forced"),
+    ],
+)
+def test_what_was_asked_for_has_a_name(asked: Range, kind: str) -> None:
+    assert asked.kind == kind
