@@ -1,12 +1,48 @@
-"""For every test: what this machine has configured for crmsync is out of the way."""
+"""For every test: what this machine has configured for crmsync is out of the way.
+
+With CRMSYNC_NO_SKIPS=1 a test that would be skipped fails: nothing goes untested where everything is there.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
 OWN = ("CRMSYNC_", "SALESFORCE_", "EXPERITURE_", "HUBSPOT_")
+RECORDED = Path(__file__).resolve().parents[2] / "shared/data/salesforce"
+"""Describes of real orgs, which are kept beside the repository. Without them their tests are left out."""
+no_skips = os.environ.get("CRMSYNC_NO_SKIPS", "") not in ("", "0")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    without = [item for item in items if item.get_closest_marker("recorded") and not RECORDED.is_dir()]
+    if without:
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if item not in without]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _not_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _not_skipped((yield))
+
+
+def _not_skipped(report: Report) -> Report:
+    if no_skips and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{reason} (CRMSYNC_NO_SKIPS is set)"
+    return report
 
 
 @pytest.fixture(autouse=True)

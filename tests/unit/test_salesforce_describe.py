@@ -23,9 +23,7 @@ from crmsync.sources.salesforce import SalesforceSource, describe
 from crmsync.sources.salesforce.describe import Column, Description
 
 RECORDED = Path(__file__).resolve().parents[3] / "shared/data/salesforce"
-recorded = pytest.mark.skipif(
-    not RECORDED.is_dir(), reason="the recorded describes are kept beside the repository, and are not here"
-)
+"""Kept beside the repository. The tests marked `recorded` are left out where it is not there."""
 
 
 def a_field(name: str, type_: str = "string", **more: Any) -> dict[str, Any]:
@@ -218,7 +216,7 @@ def recorded_body(name: str) -> dict[str, Any]:
     return body
 
 
-@recorded
+@pytest.mark.recorded
 @pytest.mark.parametrize(
     ("name", "object_name"), [("contact", "Contact"), ("account", "Account"), ("lead", "Lead")]
 )
@@ -233,7 +231,7 @@ def test_recorded_describes_are_read_and_kept_whole(name: str, object_name: str)
     assert read.replicateable
 
 
-@recorded
+@pytest.mark.recorded
 def test_a_recorded_owner_of_several_kinds_is_found() -> None:
     lead = describe.parse(recorded_body("lead"))
     user = describe.parse(an_object("User", a_field("Email", "email")))
@@ -294,7 +292,7 @@ def shape_of(source_of: Callable[[Sync], SalesforceSource], *rules: FieldRule) -
     return source_of(replace(DEFAULT_SYNC, fields=rules)).shape()
 
 
-@recorded
+@pytest.mark.recorded
 def test_the_default_sync_resolves_fully_in_a_recorded_org(
     org: responses.RequestsMock, source_of: Callable[[Sync], SalesforceSource]
 ) -> None:
