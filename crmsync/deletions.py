@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 
 from crmsync.config.sync import Sync
-from crmsync.delivery import Delivery
+from crmsync.delivery import Counts, Delivery
 from crmsync.errors import BrakeError
 from crmsync.sources.base import Deletion, Source, Window
 from crmsync.state.ledger import Ledger
@@ -49,6 +49,7 @@ class Deletions:
         ledger: Ledger,
         delivery: Delivery,
         store: Store,
+        counts: Counts,
         *,
         deliver_again: Callable[[Sequence[str]], None],
         unlimited: bool,
@@ -58,6 +59,7 @@ class Deletions:
         self._ledger = ledger
         self._delivery = delivery
         self._store = store
+        self._counts = counts
         self._deliver_again = deliver_again
         self._unlimited = unlimited
         self._name = f"{sync.name}/reconcile.json"
@@ -73,7 +75,7 @@ class Deletions:
     def compare(self) -> Reconciliation:
         """Read every Id of the org and hold it against the ledger. Nothing is written."""
         result = Reconciliation(in_ledger=len(self._ledger))
-        comparison = self._ledger.compare(self._source.ids())
+        comparison = self._ledger.compare(self._counted(self._source.ids()))
         result.in_org = comparison.others
         result.undelivered = comparison.only_others
         fates = self._source.fates(comparison.only_here)
@@ -96,6 +98,11 @@ class Deletions:
         if self._sync.deletes != "flag":
             return 0
         return self._flag([*found.deleted, *(Deletion(row_id, stamp) for row_id in found.confirmed)])
+
+    def _counted(self, pages: Iterator[list[str]]) -> Iterator[list[str]]:
+        for ids in pages:
+            self._counts.compared += len(ids)
+            yield ids
 
     def _flag(self, rows: list[Deletion]) -> int:
         most = allowed(len(self._ledger))

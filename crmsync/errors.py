@@ -11,14 +11,17 @@ from collections.abc import Sequence
 
 
 class CrmsyncError(Exception):
-    """The root. `hint` is one sentence saying what to do next."""
+    """The root. `hint` is one sentence saying what to do next, `correlation_id` what a service calls the
+    request that failed, in its own log.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, correlation_id: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.correlation_id = correlation_id
 
     def __str__(self) -> str:
         return f"{self.message}\n  → {self.hint}" if self.hint else self.message

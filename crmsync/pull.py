@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -91,7 +91,6 @@ class Pull:
         *,
         run_id: str,
         stopper: Stopper,
-        watch: Callable[[Counts], None] = lambda _counts: None,
     ) -> None:
         self._sync = sync
         self._source = source
@@ -102,7 +101,6 @@ class Pull:
         self._settings = settings
         self._run_id = run_id
         self._stopper = stopper
-        self._watch = watch
         self._mapping: Mapper | None = None
         self._links: tuple[Link, ...] = ()
         self._current: Plan | None = None
@@ -268,14 +266,14 @@ class Pull:
                     self._read_stream(stream, mapping, plan)
 
     def _read_stream(self, stream: Stream, mapping: Mapper, plan: Plan) -> None:
-        pages = stream.pages(self._journal.start_of(stream.name, plan))
+        pages, before = stream.pages(self._journal.start_of(stream.name, plan)), self.report.counts.read
         for page in prefetched(pages, self._delivery.idle, self._delivery.wake):
             place = Position(stream.name, page.position) if page.position else None
             shown = seen_in(page.rows, self._links)
             self._journal.ledger.note_parents(shown, everything=plan.reads_everything)
+            self.report.counts.expected = None if page.total is None else before + page.total
             self._delivery.add([mapping.map(row) for row in page.rows], place)
             self._journal.keep_positions(plan)
-            self._watch(self.report.counts)
             self._stopper.check()
         self._delivery.add([], Position(stream.name, DONE))
 
@@ -321,6 +319,7 @@ class Pull:
             self._journal.ledger,
             self._delivery,
             self._store,
+            self.report.counts,
             deliver_again=self._deliver_again,
             unlimited=self._settings.allow_deletes,
         )

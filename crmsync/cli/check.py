@@ -12,10 +12,11 @@ import orjson
 
 from crmsync.cli.common import common_options, configure, shown
 from crmsync.cli.outcome import worst
-from crmsync.cli.wiring import Workplace, new_run_id
+from crmsync.cli.wiring import Workplace
 from crmsync.config import Config
 from crmsync.errors import CrmsyncError
 from crmsync.fit import fit
+from crmsync.health import logs
 from crmsync.state import open_store, require_fit
 from crmsync.state.checkpoint import Checkpoint
 
@@ -62,7 +63,7 @@ def _lines(config: Config) -> Iterator[Line]:
     yield Line("ok", "configuration", f"{where}, {len(config.syncs)} sync{'s' * (len(config.syncs) != 1)}")
     yield _tried(f"state {config.state}", partial(_try_state, config))
     for sync in config.syncs:
-        with Workplace(config, sync, run_id=new_run_id()) as place:
+        with Workplace(config, sync, run_id=logs.run_id()) as place:
             source = _tried(f"{sync.name}: {sync.source} login and clock", partial(_clock, place))
             yield source
             if source.verdict != "fail":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +13,7 @@ import click
 from crmsync.config import Config, Sync, load
 from crmsync.errors import ConfigError, CrmsyncError
 from crmsync.health import logs
-from crmsync.health.redaction import Redactor, anatomy, hanging, printable
+from crmsync.health.redaction import Redactor, printable
 from crmsync.text import did_you_mean
 
 log = logging.getLogger(__name__)
@@ -45,8 +44,10 @@ def configure(
     config_path: str | None, verbosity: int, *, require: frozenset[str] = frozenset({"source", "destination"})
 ) -> Config:
     """Load the configuration and start logging. Raises ConfigError with everything that is wrong."""
-    config = load(config_path=config_path, environ=os.environ, cwd=Path.cwd(), require=require)
     global _redact
+    level, form = (os.environ.get(f"CRMSYNC_LOG_{name}", "auto") for name in ("LEVEL", "FORMAT"))
+    logs.set_up(level=level, form=form, verbosity=verbosity, redact=_redact)
+    config = load(config_path=config_path, environ=os.environ, cwd=Path.cwd(), require=require)
     _redact = Redactor(
         str(entry.value) for entry in config.values if entry.setting.secret and entry.value is not None
     )
@@ -85,11 +86,18 @@ def shown(text: object) -> str:
 
 
 def say_error(error: CrmsyncError) -> None:
-    click.echo(f"crmsync: {hanging(shown(error))}", err=True)
+    """Put what ended a command into the log."""
+    _make_heard()
+    more = {"hint": error.hint, "exit_code": error.exit_code, "correlation_id": error.correlation_id}
+    log.error("%s", error.message, extra=more)
 
 
 def say_bug() -> None:
     """Where the error at hand arose, without values, for what should not have happened."""
-    error = sys.exception()
-    click.echo(shown(anatomy(error) if error else ""), err=True)
-    click.echo("crmsync: this is a bug in crmsync; please report the lines above", err=True)
+    _make_heard()
+    log.critical("this is a bug in crmsync; please report it", exc_info=True, extra={"exit_code": 1})
+
+
+def _make_heard() -> None:
+    if not logs.is_set_up():
+        logs.set_up(redact=_redact)

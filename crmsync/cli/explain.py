@@ -8,9 +8,10 @@ import click
 import orjson
 
 from crmsync.cli.common import common_options, configure, one_sync
-from crmsync.cli.wiring import Workplace, new_run_id
+from crmsync.cli.wiring import Workplace
 from crmsync.errors import ConfigError
 from crmsync.fit import fit
+from crmsync.health import logs
 from crmsync.health.redaction import printable
 from crmsync.mapping import Mapper, Record, Reject, Skip
 from crmsync.normalize import id18
@@ -39,7 +40,7 @@ def command(
     config = configure(config_path, verbosity)
     sync = one_sync(config, sync_name)
     wanted = id18(row_id)
-    with Workplace(config, sync, run_id=new_run_id()) as place:
+    with Workplace(config, sync, run_id=logs.run_id()) as place:
         shape = place.source.shape()
         state = Checkpoint(place.store, sync.name).load()
         mapper = fit(sync, shape, config.default_region, state.delivered_paths if state else ()).mapper

@@ -6,8 +6,9 @@ import click
 import orjson
 
 from crmsync.cli.common import common_options, configure, one_sync, shown
-from crmsync.cli.wiring import Workplace, new_run_id
+from crmsync.cli.wiring import Workplace
 from crmsync.errors import StateError
+from crmsync.health import logs
 from crmsync.state.checkpoint import Checkpoint
 
 EPILOG = """\b
@@ -26,7 +27,7 @@ def command(name: str | None, accept: bool, as_json: bool, config_path: str | No
     """Show which mapped fields the org offers today, and take note of those that have vanished."""
     config = configure(config_path, verbosity)
     sync = one_sync(config, name)
-    with Workplace(config, sync, run_id=new_run_id()) as place:
+    with Workplace(config, sync, run_id=logs.run_id()) as place:
         shape = place.source.shape()
         if accept:
             with place.lock():

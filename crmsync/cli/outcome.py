@@ -9,6 +9,7 @@ from typing import Any
 from crmsync.cli.common import say_error, shown
 from crmsync.config import Config, Sync
 from crmsync.errors import CrmsyncError, LockHeld
+from crmsync.health import logs
 from crmsync.pull import Report
 from crmsync.text import count
 
@@ -20,10 +21,11 @@ SEVERITY = (1, 2, 78, 77, 4, 3, 75, 130, 143, 0)
 
 def tell_about(sync: Sync, report: Report, error: CrmsyncError | None) -> None:
     """Say what a person should hear of, on stderr."""
-    for note in report.notes:
-        log.warning("%s: %s", sync.name, note)
-    if error is not None:
-        _say(error)
+    with logs.about(sync.name):
+        for note in report.notes:
+            log.warning("%s: %s", sync.name, note)
+        if error is not None:
+            _say(error)
 
 
 def outcome(report: Report, config: Config, error: CrmsyncError | None) -> dict[str, Any]:
@@ -59,6 +61,17 @@ def _say(error: CrmsyncError) -> None:
         log.info("%s", error)
     else:
         say_error(error)
+
+
+def summarize(results: list[dict[str, Any]], code: int) -> None:
+    """The last line of a run: what became of it, for people and, in `summary`, for machines."""
+    syncs = [{key: result[key] for key in result if key not in _SAID_BEFORE} for result in results]
+    said = " · ".join(map(sentence, results)) or f"stopped, exit code {code}"
+    log.info("%s", said, extra={"summary": {"exit_code": code, "syncs": syncs}})
+
+
+_SAID_BEFORE = frozenset({"run_id", "error", "notes"})
+"""What the lines before the last one tell."""
 
 
 def worst(codes: list[int]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,14 +12,14 @@ from typing import Any, Literal
 import click
 import orjson
 
-from crmsync.cli.common import chosen_syncs, common_options, configure, shown
+from crmsync.cli.common import chosen_syncs, common_options, configure
 from crmsync.cli.moments import DURATION, INSTANT
-from crmsync.cli.outcome import outcome, sentence, tell_about, worst
-from crmsync.cli.wiring import Workplace, new_run_id, stopping
+from crmsync.cli.outcome import outcome, summarize, tell_about, worst
+from crmsync.cli.wiring import Workplace, stopping
 from crmsync.config import Config, Sync
 from crmsync.errors import CrmsyncError, LockHeld
 from crmsync.health import logs
-from crmsync.health.progress import StatusLine
+from crmsync.health.progress import Progress
 from crmsync.http import Stopper
 from crmsync.pull import Pull, Report
 from crmsync.state.history import History
@@ -94,20 +93,17 @@ def command(
     if changed and not (full or since):
         raise click.UsageError("--changed goes with --since or --full.")
     asked = Range(since, until, full or refresh_formulas, changed or refresh_formulas, limit, force)
-    job = Job(asked, dry_run, allow_deletes, wait, new_run_id(), Stopper())
-    logs.set_run_id(job.run_id)
+    job = Job(asked, dry_run, allow_deletes, wait, logs.run_id(), Stopper())
     config = configure(config_path, verbosity)
     if api:
         config = replace(config, salesforce=replace(config.salesforce, api=api))
     syncs = chosen_syncs(config, names)
     with stopping(job.stopper, lambda: log.warning("stopping: waiting for what is in flight"), max_duration):
-        results = [_one(config, sync, job) for sync in syncs if job.stopper.reason is None]
+        results = _all(config, syncs, job)
     code = worst([result["exit_code"] for result in results])
     if as_json:
         click.echo(_json({"run_id": job.run_id, "exit_code": code, **_paths(config), "syncs": results}))
-    elif sys.stdout.isatty() or verbosity > 0:
-        for result in results:
-            click.echo(shown(sentence(result)))
+    summarize(results, code)
     return code
 
 
@@ -123,6 +119,16 @@ class Job:
     stopper: Stopper
 
 
+def _all(config: Config, syncs: list[Sync], job: Job) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = []
+    try:
+        results.extend(_one(config, sync, job) for sync in syncs if job.stopper.reason is None)
+    except Exception:
+        summarize(results, 1)
+        raise
+    return results
+
+
 def _one(config: Config, sync: Sync, job: Job) -> dict[str, Any]:
     """Run one sync and tell what came of it; an error becomes its exit code."""
     started = datetime.now(UTC)
@@ -133,8 +139,8 @@ def _one(config: Config, sync: Sync, job: Job) -> dict[str, Any]:
         config, sync, run_id=job.run_id, stopper=job.stopper, dry_run=job.dry_run, wait=job.wait
     ) as place:
         try:
-            with StatusLine(sys.stderr, sync.name) as line:
-                pull = place.pull(job.asked, line.show, allow_deletes=job.allow_deletes)
+            pull = place.pull(job.asked, allow_deletes=job.allow_deletes)
+            with Progress(sync.name, pull.report.counts):
                 pull.run()
             place.keep_catalog()
         except CrmsyncError as stopped:

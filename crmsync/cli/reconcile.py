@@ -7,9 +7,11 @@ import orjson
 
 from crmsync.cli.common import common_options, configure, one_sync, shown
 from crmsync.cli.outcome import outcome, tell_about
-from crmsync.cli.wiring import Workplace, new_run_id
+from crmsync.cli.wiring import Workplace
 from crmsync.deletions import Reconciliation
 from crmsync.errors import CrmsyncError
+from crmsync.health import logs
+from crmsync.health.progress import Progress
 from crmsync.window import Range
 
 EPILOG = """\b
@@ -42,10 +44,11 @@ def command(
     sync = one_sync(config, name)
     error: CrmsyncError | None = None
     found = Reconciliation()
-    with Workplace(config, sync, run_id=new_run_id()) as place:
+    with Workplace(config, sync, run_id=logs.run_id()) as place:
         pull = place.pull(Range(), allow_deletes=allow_deletes)
         try:
-            found = pull.reconcile(repair=repair)
+            with Progress(sync.name, pull.report.counts):
+                found = pull.reconcile(repair=repair)
         except CrmsyncError as stopped:
             error = stopped
     tell_about(sync, pull.report, error)

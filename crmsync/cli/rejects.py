@@ -10,8 +10,10 @@ import orjson
 
 from crmsync.cli.common import common_options, configure, one_sync, shown
 from crmsync.cli.outcome import outcome, tell_about
-from crmsync.cli.wiring import Workplace, new_run_id
+from crmsync.cli.wiring import Workplace
 from crmsync.errors import ConfigError, CrmsyncError
+from crmsync.health import logs
+from crmsync.health.progress import Progress
 from crmsync.health.redaction import printable
 from crmsync.normalize import id18
 from crmsync.pull import Report
@@ -80,13 +82,14 @@ def retry(ids: tuple[str, ...], sync_name: str | None, config_path: str | None, 
     config = configure(config_path, verbosity)
     sync = one_sync(config, sync_name)
     error: CrmsyncError | None = None
-    with Workplace(config, sync, run_id=new_run_id()) as place:
+    with Workplace(config, sync, run_id=logs.run_id()) as place:
         pull = place.pull(Range())
         wanted = {id18(row_id) for row_id in ids}
         entries = Rejects(place.store, sync.name).entries()
         chosen = [entry.id for entry in entries if not wanted or entry.id in wanted]
         try:
-            pull.redo(chosen)
+            with Progress(sync.name, pull.report.counts):
+                pull.redo(chosen)
         except CrmsyncError as stopped:
             error = stopped
     report: Report = pull.report

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from crmsync.config import Config, Sync
-from crmsync.delivery import Counts, DryDestination, Limits
+from crmsync.delivery import DryDestination, Limits
 from crmsync.destinations.base import Destination
 from crmsync.errors import ConfigError, DeadlineReached, Interrupted
+from crmsync.health import logs
 from crmsync.http import Stopper
 from crmsync.pull import Pull, Settings
 from crmsync.sources.base import Source
@@ -60,6 +60,7 @@ class Workplace:
         self._wait = wait.total_seconds() if wait else 0.0
         self._source: Source | None = None
         self._destination: Destination | None = None
+        self._named = contextlib.ExitStack()
 
     @property
     def source(self) -> Source:
@@ -85,7 +86,6 @@ class Workplace:
     def pull(
         self,
         asked: Range,
-        watch: Callable[[Counts], None] = lambda _counts: None,
         *,
         allow_deletes: bool = False,
     ) -> Pull:
@@ -102,7 +102,6 @@ class Workplace:
             settings_of(self.config, allow_deletes=allow_deletes),
             run_id=self._run_id,
             stopper=self._stopper,
-            watch=watch,
         )
 
     def lock(self) -> Lock:
@@ -127,11 +126,13 @@ class Workplace:
             catalogs.keep(self.store, self.sync.name, self._source.catalog)
 
     def __enter__(self) -> Self:
+        self._named.enter_context(logs.about(self.sync.name))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._named.close()
         for part in (self._source, self._destination):
             if part is not None:
                 part.close()
@@ -162,11 +163,6 @@ def settings_of(config: Config, *, allow_deletes: bool = False) -> Settings:
         default_region=config.default_region,
         limits=Limits(batch=config.batch_size, in_flight=config.in_flight, jobs=config.jobs),
     )
-
-
-def new_run_id() -> str:
-    """Sorts by time."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 @contextlib.contextmanager

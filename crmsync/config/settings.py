@@ -233,7 +233,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "CRMSYNC_LOG_LEVEL",
         "choice",
-        "What is logged; auto is info on a terminal and warning elsewhere.",
+        "What is logged; auto is info on a terminal and for systemd's journal, warning elsewhere.",
         default="auto",
         choices=("auto", "debug", "info", "warning", "error"),
     ),

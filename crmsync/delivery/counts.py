@@ -12,6 +12,8 @@ class Counts:
 
     `read` rows arrived; each of them ends in exactly one of `written`, `unchanged`, `skipped` (by reason),
     `rejected` (here, by code) or `refused` (by the destination, by code). `left_out` counts fields, not rows.
+    `expected` is how many rows there are to read, where the source tells; `compared` Ids were held against
+    the ledger.
     """
 
     read: int = 0
@@ -23,10 +25,12 @@ class Counts:
     rejected: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    expected: int | None = None
+    compared: int = 0
 
     @property
     def rejects(self) -> int:
-        return self.rejected.total() + self.refused.total()
+        return sum([*self.rejected.values(), *self.refused.values()])
 
     def as_dict(self) -> dict[str, object]:
         return {

@@ -148,9 +148,10 @@ class Courier:
                 return Waiting(parcel, job_id, state, started, time.monotonic() + first, FIRST_POLL)
             case Lost(job_id):
                 return Abandoned(parcel, f"Experiture no longer knows its job {job_id}")
-            case Unproven(why):
+            case Unproven(why, correlation_id):
                 raise Unconfirmed(
                     f"a batch of {len(parcel)} was sent and its reply proves nothing ({why})",
+                    correlation_id=correlation_id,
                     hint="It stays in the outbox; the next run asks again under the same key.",
                 )
 

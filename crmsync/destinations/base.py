@@ -64,6 +64,7 @@ class Unproven:
     """A reply that proves nothing. Unknown is not success (law 7)."""
 
     why: str
+    correlation_id: str = ""
 
 
 Outcome = Settled | Working | Refused | Lost | Unproven

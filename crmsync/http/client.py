@@ -7,6 +7,7 @@ again, and which say that the token has run out.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -19,6 +20,8 @@ from urllib.parse import urljoin
 from crmsync.errors import ConfigError, CrmsyncError, Outage
 from crmsync.http.origins import origin_of
 from crmsync.http.wire import NoAnswer, Reply, fetch, new_session
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 LONGEST_WAIT = 300.0
@@ -164,10 +167,11 @@ class Client:
                 before_each()
             try:
                 reply: Reply | None = self._once(method, url, what, body, headers or {}, stream)
-            except NoAnswer:
+            except NoAnswer as error:
                 reply = None
                 if attempt == most or not self._go_on():
                     raise
+                log.info("%s; the %s is tried again", error.message, what)
             if reply is not None:
                 if not self._may_pass(reply) and not _broke_off(reply):
                     self._budget.earn()
@@ -175,6 +179,13 @@ class Client:
                 self._hold_back(reply)
                 if attempt == most or (reply.retry_after or 0) > LONGEST_WAIT or not self._go_on():
                     return reply
+                log.info(
+                    "%s answered the %s with HTTP %d; it is tried again",
+                    self.service,
+                    what,
+                    reply.status,
+                    extra={"correlation_id": reply.correlation_id},
+                )
             self._stopper.sleep(self._retry.pause(attempt, reply.retry_after if reply else None))
         raise AssertionError("unreachable")
 

@@ -22,6 +22,7 @@ from requests.auth import AuthBase
 from crmsync import __version__
 from crmsync.errors import ConfigError, CrmsyncError, Outage
 from crmsync.http.origins import origin_of
+from crmsync.text import one_line
 
 USER_AGENT = f"crmsync/{__version__}"
 CONNECT_TIMEOUT = 10.0
@@ -64,6 +65,12 @@ class Reply:
     def date(self) -> datetime | None:
         """The server's clock (`Date`), in UTC."""
         return parse_http_date(self.headers.get("Date", ""))
+
+    @property
+    def correlation_id(self) -> str:
+        """What the service calls this request in its own log, empty where it does not tell."""
+        told = self.headers.get("x-correlation-id") or self.headers.get("X-Sfdc-Request-Id") or ""
+        return one_line(told, 80)
 
     @property
     def retry_after(self) -> float | None:

@@ -25,11 +25,13 @@ class Page:
     """Rows that came together.
 
     `position` is the cursor value (`YYYY-MM-DDTHH:MM:SSZ`) up to which the stream is complete once these rows
-    and all before them are settled; None where the stream has no order.
+    and all before them are settled; None where the stream has no order. `total` is how many rows the stream
+    has in all, None where the source does not tell.
     """
 
     rows: list[Row]
     position: str | None = None
+    total: int | None = None
 
 
 class Stream(Protocol):

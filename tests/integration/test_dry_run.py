@@ -83,8 +83,8 @@ job_title = "Title"
 def test_a_dry_run_says_what_would_be_written(crmsync: Crmsync) -> None:
     run = crmsync.run("pull", "--full", "--dry-run", "-v")
     assert run.code == 0
-    assert "to write" in run.out
-    assert " written" not in run.out
+    assert "to write" in run.err
+    assert " written" not in run.err
 
 
 def test_a_dry_run_goes_on_beside_a_run_at_work(sandbox: Sandbox, crmsync: Crmsync) -> None:

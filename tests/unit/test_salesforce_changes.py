@@ -147,8 +147,19 @@ def test_pages_of_any_size_even_empty_ones_lose_nothing(sizes: list[int]) -> Non
 
 def test_a_window_without_changes_is_one_empty_page() -> None:
     org = Org([])
-    assert list(stream(org).pages(None)) == [Page([], None)]
+    assert list(stream(org).pages(None)) == [Page([], None, total=0)]
     assert len(org.queries) == 1
+
+
+def test_every_page_says_how_many_rows_there_are_in_all_also_behind_a_lost_link() -> None:
+    deaths = itertools.cycle([False, True])
+    org = Org([row(n, n) for n in range(10)], [3], dies=lambda: next(deaths))
+    assert {page.total for page in stream(org).pages(None)} == {10}
+
+
+def test_of_a_window_read_in_parts_nobody_knows_how_many_rows_it_has() -> None:
+    org = Org([row(n, n * 300) for n in range(10)], [3], slow=lambda rows: len(rows) > 6)
+    assert {page.total for page in stream(org).pages(None)} == {None}
 
 
 def test_the_window_is_half_open() -> None:

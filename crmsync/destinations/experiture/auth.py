@@ -73,7 +73,10 @@ class ClientCredentials:
             reply = self._ask()
         body = reply.json()
         if passing(reply):
-            raise Outage(f"Experiture's token endpoint is not available now (HTTP {reply.status})")
+            raise Outage(
+                f"Experiture's token endpoint is not available now (HTTP {reply.status})",
+                correlation_id=reply.correlation_id,
+            )
         if not reply.ok or not isinstance(body, dict) or not body.get("access_token"):
             error = body.get("error") if isinstance(body, dict) else None
             code = one_line((error.get("code") if isinstance(error, dict) else error) or "")
@@ -81,6 +84,7 @@ class ClientCredentials:
                 f"Experiture refused the login (HTTP {reply.status}{f', {code}' if code else ''})",
                 hint="Check EXPERITURE_CLIENT_ID, EXPERITURE_CLIENT_SECRET, EXPERITURE_TOKEN_URL "
                 "and EXPERITURE_SCOPE.",
+                correlation_id=reply.correlation_id,
             )
         token = str(body["access_token"])
         lifetime = _lifetime(body, token)

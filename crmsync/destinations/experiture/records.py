@@ -12,7 +12,13 @@ from crmsync.config import Config, Sync
 from crmsync.destinations.base import Lost, Outcome, Refused
 from crmsync.destinations.experiture import metadata
 from crmsync.destinations.experiture.auth import ClientCredentials, GivenToken
-from crmsync.destinations.experiture.replies import acceptance, index_of, job_progress, reason_of
+from crmsync.destinations.experiture.replies import (
+    acceptance,
+    correlation_id,
+    index_of,
+    job_progress,
+    reason_of,
+)
 from crmsync.errors import AuthError, ConfigError, CrmsyncError, Outage
 from crmsync.http import PASSING_STATUSES, Budget, Client, Reply, Retry, Stopper, require_safe
 from crmsync.mapping import encode
@@ -90,7 +96,8 @@ class ExperitureDestination:
             raise self._error(reply)
         if not reply.ok:
             return [
-                f"the schema of {self._object} could not be read (HTTP {reply.status}); it is used unchecked"
+                f"the schema of {self._object} could not be read (HTTP {reply.status} "
+                f"[correlation {correlation_id(reply) or 'none'}]); it is used unchecked"
             ]
         wrong, unclear = metadata.problems(
             metadata.parse(reply.json()), self._object, self._match_key, targets
@@ -124,11 +131,11 @@ class ExperitureDestination:
             return acceptance(reply, size)
         reason = reason_of(reply, reply.json())
         log.info(
-            "batch of %d answered HTTP %d %s [correlation %s]",
+            "a batch of %d was answered HTTP %d %s",
             size,
             reply.status,
             reason.code,
-            reason.correlation_id,
+            extra={"correlation_id": reason.correlation_id},
         )
         if reply.status in (400, 422):
             return Refused("content", reason, index_of(reply.json()))
@@ -151,6 +158,11 @@ class ExperitureDestination:
         self._client.close()
 
     def _error(self, reply: Reply) -> CrmsyncError:
+        error = self._unidentified_error(reply)
+        error.correlation_id = correlation_id(reply)
+        return error
+
+    def _unidentified_error(self, reply: Reply) -> CrmsyncError:
         reason = reason_of(reply, reply.json())
         said = f"HTTP {reply.status} {reason.code} [correlation {reason.correlation_id or 'none'}]"
         if reply.status == 401:

@@ -72,9 +72,9 @@ def acceptance(reply: Reply, size: int) -> Outcome:
         return _failure(reply, body, data, size)
     if job_id is None:
         if state and state not in WRITTEN_WORDS:
-            return Unproven(f"HTTP {reply.status} with the state {state} and no job id")
+            return _unproven(reply, f"the state {state} and no job id")
         settled = _settled(data, reply, size, terminal=reply.status != 202)
-        return settled or Unproven(f"HTTP {reply.status} with neither a job id nor results")
+        return settled or _unproven(reply, "neither a job id nor results")
     settled = _settled(data, reply, size, terminal=False)
     speaks_of_all = settled is not None and not settled.unplaced and (state in SUCCEEDED or not state)
     return settled if settled is not None and speaks_of_all else Working(job_id, state)
@@ -129,7 +129,7 @@ def correlation_id(reply: Reply) -> str:
     """From the header first, then the body (contract experiture 3)."""
     body = reply.json()
     inner = body.get("correlationId") if isinstance(body, dict) else None
-    return one_line(reply.headers.get("x-correlation-id") or inner or "")
+    return reply.correlation_id or one_line(inner or "", 80)
 
 
 def index_of(body: Any) -> int | None:
@@ -180,7 +180,11 @@ def _failure(reply: Reply, body: Mapping[str, Any], data: Mapping[str, Any], siz
 def _refusal_or_unproven(reply: Reply, body: Any) -> Outcome:
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         return Refused("content", reason_of(reply, body), index_of(body))
-    return Unproven(f"HTTP {reply.status} with a body that says nothing of the records")
+    return _unproven(reply, "a body that says nothing of the records")
+
+
+def _unproven(reply: Reply, brought: str) -> Unproven:
+    return Unproven(f"HTTP {reply.status} with {brought}", correlation_id(reply))
 
 
 def _settled(data: Mapping[str, Any], reply: Reply, size: int, *, terminal: bool) -> Settled | None:

@@ -97,7 +97,7 @@ class AdaptiveChanges:
             if resumable:
                 self._bookmark.note_job(name)
         for rows in query.rows():
-            yield Page(rows)
+            yield Page(rows, total=query.total if resumable else None)
 
 
 def _instant(position: str | None) -> datetime | None:

@@ -175,7 +175,9 @@ class SalesforceAuth:
         )
         body = reply.json()
         if not reply.ok or not isinstance(body, dict) or not body.get("access_token"):
-            raise _login_error(reply, self._client.origin)
+            error = _login_error(reply, self._client.origin)
+            error.correlation_id = reply.correlation_id
+            raise error
         instance = body.get("instance_url") or body.get("api_instance_url") or self._client.origin
         clock = (reply.date, time.monotonic()) if reply.date else None
         return Session(str(body["access_token"]), str(instance), clock), body

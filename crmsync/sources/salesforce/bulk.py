@@ -58,8 +58,8 @@ class _Result:
 class BulkQuery:
     """One query, carried out as a job. `columns` are those it selects, with their describe types.
 
-    `close` has to be called at the end, whatever that was: it aborts a job that is still at work, and clears
-    away one that is not.
+    `total` is how many rows the job has, once it is finished, where the org says so. `close` has to be called
+    at the end, whatever that was: it aborts a job that is still at work, and clears away one that is not.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class BulkQuery:
         self._operation = "queryAll" if everything else "query"
         self._job_id: str | None = None
         self._at_work = False
+        self.total: int | None = None
 
     def create(self) -> str:
         """Make the job and give its Id. Raises BulkRefused."""
@@ -115,6 +116,7 @@ class BulkQuery:
     def rows(self) -> Iterator[list[Row]]:
         """The rows, some at a time, in no order. Raises BulkRefused, or Outage where not all of them came."""
         result = self._finished()
+        self.total = result.rows
         received = 0
         for rows in side_by_side(self._pages(result), PAGES_AT_ONCE):
             received += len(rows)

@@ -102,20 +102,23 @@ class Changes:
         nowhere.
         """
         room = self._limit
-        left: list[Span | Second] = [Span(start or self._window.start, self._window.end)]
+        whole = Span(start or self._window.start, self._window.end)
+        left: list[Span | Second] = [whole]
         position: str | None = None
+        total: int | None = None
         fruitless = 0
         while left and room != 0:
             stretch = left.pop()
             last: Row | None = None
             try:
-                for rows in self._results(stretch, room):
+                for rows, of in self._results(stretch, room):
+                    total = of if stretch is whole else total
                     inside = self._last_inside(rows)
                     last = inside or last
                     position = max(position or "", self._stamp(last)) if last else position
                     fruitless = 0 if inside else fruitless
                     room = None if room is None else max(0, room - len(rows))
-                    yield Page(rows, position)
+                    yield Page(rows, position, total)
             except LocatorLost:
                 fruitless += 1
                 if fruitless > FRUITLESS_RESTARTS:
@@ -133,8 +136,8 @@ class Changes:
     def close(self) -> None:
         """A query leaves nothing behind."""
 
-    def _results(self, stretch: Span | Second, limit: int | None) -> Iterator[list[Row]]:
-        """The rows of one stretch, page by page, ended by `done` alone (contract 1.5)."""
+    def _results(self, stretch: Span | Second, limit: int | None) -> Iterator[tuple[list[Row], int | None]]:
+        """The rows of one stretch, page by page, ended by `done` alone (contract 1.5); with how many it has."""
         query = soql.select(
             self._columns,
             self._object,
@@ -144,8 +147,9 @@ class Changes:
         )
         body = self._client.query(query)
         more, rows = not is_last(body), body.get("records") or []
-        expected, received, empty = body.get("totalSize"), len(rows), 0
-        yield rows
+        size = body.get("totalSize")
+        expected, received, empty = size if isinstance(size, int) else None, len(rows), 0
+        yield rows, expected
         while more:
             locator = next_locator(body)
             body = self._client.next_page(locator)
@@ -154,8 +158,8 @@ class Changes:
             if empty > EMPTY_PAGES or (rows and body.get("nextRecordsUrl") == locator):
                 raise Outage("the pages of a Salesforce query lead nowhere")
             received += len(rows)
-            yield rows
-        if isinstance(expected, int) and received < expected:
+            yield rows, expected
+        if expected is not None and received < expected:
             log.warning(
                 "%s: %d of %d rows arrived; rows left the result meanwhile", self._object, received, expected
             )

@@ -140,6 +140,12 @@ _BY_CODE: dict[str, type[SalesforceError]] = {
 
 def error_for(reply: Reply, what: str) -> CrmsyncError:
     """The error to raise for a reply that is no success, after all its retries."""
+    error = _error_for(reply, what)
+    error.correlation_id = reply.correlation_id
+    return error
+
+
+def _error_for(reply: Reply, what: str) -> CrmsyncError:
     refusal = refusal_of(reply)
     if refusal.daily_quota:
         return QuotaExhausted(
