@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check", "Try every setting, login, object and field, and say what to do."),
     "explain": ("explain", "Show what becomes of one row, and what was delivered of it."),
     "rejects": ("rejects", "List, show, retry or drop what could not be delivered."),
-    "fields": ("fields", "Show which mapped fields the org offers today."),
+    "fields": ("fields", "Show the org's fields beside the CDP's; suggest a mapping."),
     "reconcile": ("reconcile", "Compare every Id in the CRM with what was delivered, and mend it."),
     "state": ("state", "Show or set how far a sync is; force a lock open."),
     "config": ("config", "Show every setting and where it was set."),

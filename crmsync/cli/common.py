@@ -45,6 +45,7 @@ def configure(
 ) -> Config:
     """Load the configuration and start logging. Raises ConfigError with everything that is wrong."""
     global _redact
+    logs.begin_run()
     level, form = (os.environ.get(f"CRMSYNC_LOG_{name}", "auto") for name in ("LEVEL", "FORMAT"))
     logs.set_up(level=level, form=form, verbosity=verbosity, redact=_redact)
     config = load(config_path=config_path, environ=os.environ, cwd=Path.cwd(), require=require)

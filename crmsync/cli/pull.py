@@ -93,8 +93,8 @@ def command(
     if changed and not (full or since):
         raise click.UsageError("--changed goes with --since or --full.")
     asked = Range(since, until, full or refresh_formulas, changed or refresh_formulas, limit, force)
-    job = Job(asked, dry_run, allow_deletes, wait, logs.run_id(), Stopper())
     config = configure(config_path, verbosity)
+    job = Job(asked, dry_run, allow_deletes, wait, logs.run_id(), Stopper())
     if api:
         config = replace(config, salesforce=replace(config.salesforce, api=api))
     syncs = chosen_syncs(config, names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from crmsync.destinations.base import Destination, Outcome, Settled
+from crmsync.destinations.base import Destination, Outcome, Settled, TargetField
 
 
 class DryDestination:
@@ -19,6 +19,9 @@ class DryDestination:
 
     def preflight(self, targets: Iterable[str]) -> list[str]:
         return self._real.preflight(targets)
+
+    def fields(self) -> list[TargetField] | None:
+        return self._real.fields()
 
     def frame(self, records: Sequence[bytes]) -> bytes:
         return self._real.frame(records)

@@ -70,6 +70,19 @@ class Unproven:
 Outcome = Settled | Working | Refused | Lost | Unproven
 
 
+@dataclass(frozen=True, slots=True)
+class TargetField:
+    """A field of the destination's object, as far as the destination tells. `type` is in its own words.
+
+    `kind` and `nullable` are None where it does not say, or says so in words that are not understood.
+    """
+
+    name: str
+    type: str = ""
+    kind: Literal["text", "integer", "number", "boolean", "date", "instant"] | None = None
+    nullable: bool | None = None
+
+
 class Destination(Protocol):
     """One object of one destination. Safe to use from several threads.
 
@@ -85,6 +98,10 @@ class Destination(Protocol):
 
     def preflight(self, targets: Iterable[str]) -> list[str]:
         """Check match key and fields against the destination's schema; give warnings. Raises ConfigError."""
+        ...
+
+    def fields(self) -> list[TargetField] | None:
+        """The fields of the object, None where its schema cannot be read."""
         ...
 
     def frame(self, records: Sequence[bytes]) -> bytes:

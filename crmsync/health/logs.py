@@ -33,10 +33,13 @@ _screen: Screen | None = None
 
 
 def run_id() -> str:
-    """The id of this process's run, made when it is first asked for. Run ids sort by time."""
-    global _run_id
-    if not _run_id:
-        _run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    """The id of the run at hand. Run ids sort by time."""
+    return _run_id or begin_run()
+
+
+def begin_run() -> str:
+    """Give the run that begins here an id of its own."""
+    set_run_id(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}")
     return _run_id
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 Row = dict[str, Any]
 """A source row as it came: column names to values, parents nested (`{"Account": {"Name": ...}}`)."""
@@ -134,6 +134,27 @@ class Shape:
     """What about the mapping deserves a second look: fields whose changes the cursor does not show."""
 
 
+ValueKind = Literal[
+    "text", "email", "phone", "id", "integer", "number", "boolean", "date", "instant", "compound", "binary"
+]
+"""What a field's values are, whatever the source calls it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceField:
+    """A field that the source offers. `path` and `type` are in its own words; `label` is what people see there.
+
+    The changes of a `formula` move no cursor. A `volatile` field changes when somebody merely looks at the row.
+    """
+
+    path: str
+    type: str
+    kind: ValueKind
+    label: str = ""
+    formula: bool = False
+    volatile: bool = False
+
+
 class Source(Protocol):
     """One sync's source. Every call may raise AuthError, ConfigError, QuotaExhausted or Outage."""
 
@@ -154,6 +175,10 @@ class Source(Protocol):
 
     def shape(self) -> Shape:
         """Describe the object. Raises ConfigError where the object itself is not there."""
+        ...
+
+    def fields(self) -> list[SourceField]:
+        """Every field of the object, as it is described now, and those of its parents that are mapped."""
         ...
 
     def streams(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crmsync.destinations.base import TargetField
 from crmsync.destinations.experiture.metadata import Schema, parse, problems
 
 FIELDS = ("email", "salesforce_id", "first_name")
@@ -17,13 +18,17 @@ def schema(**data: Any) -> Schema:
     return parse({"success": True, "data": {"objectName": "profiles", **data}})
 
 
+def named(*names: str) -> dict[str, TargetField]:
+    return {name: TargetField(name) for name in names}
+
+
 @pytest.mark.parametrize(
     "key", ["fields", "properties", "columns", "attributes", "fieldDefinitions", "schema"]
 )
 @pytest.mark.parametrize("name", ["name", "fieldName", "field_name", "apiName", "key", "field"])
 def test_fields_are_found_under_any_likely_name(key: str, name: str) -> None:
     listed = [{name: field, "type": "string", "nullable": True} for field in FIELDS]
-    assert schema(**{key: listed}).fields == frozenset(FIELDS)
+    assert set(schema(**{key: listed}).fields or ()) == set(FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +41,27 @@ def test_fields_are_found_under_any_likely_name(key: str, name: str) -> None:
     ],
 )
 def test_fields_may_come_as_names_or_as_a_mapping(listed: Any) -> None:
-    assert schema(schema=listed).fields == frozenset(FIELDS)
+    assert set(schema(schema=listed).fields or ()) == set(FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({"type": "string", "nullable": True}, ("string", "text", True)),
+        ({"dataType": "TIMESTAMP", "required": True}, ("TIMESTAMP", "instant", False)),
+        ({"fieldType": "big_int", "isNullable": False}, ("big_int", "integer", False)),
+        ({"type": ["null", "number"]}, ("number", "number", True)),
+        ({"type": ["string"], "format": "date-time"}, ("string", "instant", False)),
+        ({"type": "geo_point"}, ("geo_point", None, None)),
+        ({"type": {"name": "string"}, "nullable": "yes"}, ("", None, None)),
+        ({}, ("", None, None)),
+    ],
+)
+def test_type_and_nullability_are_read_as_far_as_they_are_told(about: Any, expected: Any) -> None:
+    fields = schema(fields=[{"name": "one", **about}]).fields
+    assert fields is not None
+    one = fields["one"]
+    assert (one.type, one.kind, one.nullable) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,12 +98,12 @@ def test_what_is_not_understood_is_not_guessed(body: Any) -> None:
 
 
 def test_a_right_mapping_has_no_problems() -> None:
-    read = Schema(frozenset({"email", "salesforce_id"}), frozenset(FIELDS))
+    read = Schema(frozenset({"email", "salesforce_id"}), named(*FIELDS))
     assert problems(read, "profiles", "salesforce_id", FIELDS) == ([], [])
 
 
 def test_a_match_key_that_is_no_identity_key_is_wrong() -> None:
-    read = Schema(frozenset({"email", "anonymous_id"}), frozenset(FIELDS))
+    read = Schema(frozenset({"email", "anonymous_id"}), named(*FIELDS))
     wrong, unclear = problems(read, "profiles", "salesforce_id", FIELDS)
     assert wrong == [
         "match_key salesforce_id is not an identity key of profiles (those are: anonymous_id, email)"
@@ -87,7 +112,7 @@ def test_a_match_key_that_is_no_identity_key_is_wrong() -> None:
 
 
 def test_every_unknown_field_is_wrong_and_told_with_the_nearest() -> None:
-    read = Schema(frozenset({"email"}), frozenset({"email", "first_name"}))
+    read = Schema(frozenset({"email"}), named("email", "first_name"))
     wrong, _ = problems(read, "profiles", "email", ["email", "frist_name", "xyzzy"])
     assert len(wrong) == 2
     assert "profiles has no field frist_name (did you mean first_name" in wrong[0]
@@ -95,7 +120,7 @@ def test_every_unknown_field_is_wrong_and_told_with_the_nearest() -> None:
 
 
 def test_an_identity_key_counts_as_a_field() -> None:
-    read = Schema(frozenset({"external_id"}), frozenset({"email"}))
+    read = Schema(frozenset({"external_id"}), named("email"))
     assert problems(read, "profiles", "external_id", ["external_id", "email"]) == ([], [])
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from crmsync.config import Config, Sync
-from crmsync.destinations.base import Lost, Outcome, Refused
+from crmsync.destinations.base import Lost, Outcome, Refused, TargetField
 from crmsync.destinations.experiture import metadata
 from crmsync.destinations.experiture.auth import ClientCredentials, GivenToken
 from crmsync.destinations.experiture.replies import (
@@ -89,11 +89,7 @@ class ExperitureDestination:
 
     def preflight(self, targets: Iterable[str]) -> list[str]:
         """Read the object's metadata. What is not readable is a warning, what is not listed an error."""
-        reply = self._client.request(
-            "GET", f"{self._path}/metadata/objects/{quote(self._object, safe='')}", what="metadata"
-        )
-        if reply.status == 401:
-            raise self._error(reply)
+        reply = self._metadata()
         if not reply.ok:
             return [
                 f"the schema of {self._object} could not be read (HTTP {reply.status} "
@@ -105,6 +101,19 @@ class ExperitureDestination:
         if wrong:
             raise ConfigError(wrong, hint="Add it in the Experiture console, or change the mapping.")
         return unclear
+
+    def fields(self) -> list[TargetField] | None:
+        reply = self._metadata()
+        found = metadata.parse(reply.json()).fields if reply.ok else None
+        return None if found is None else list(found.values())
+
+    def _metadata(self) -> Reply:
+        reply = self._client.request(
+            "GET", f"{self._path}/metadata/objects/{quote(self._object, safe='')}", what="metadata"
+        )
+        if reply.status == 401:
+            raise self._error(reply)
+        return reply
 
     def frame(self, records: Sequence[bytes]) -> bytes:
         return b'{"records":[' + b",".join(records) + self._tail

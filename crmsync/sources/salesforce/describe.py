@@ -7,13 +7,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from crmsync.errors import ConfigError
-from crmsync.sources.base import Link
+from crmsync.sources.base import Link, SourceField, ValueKind
 from crmsync.text import did_you_mean
 
 CURSORS = ("SystemModstamp", "LastModifiedDate", "CreatedDate", "LoginTime")
 """In order of preference (contract 2.1)."""
 
 COMPOUND_TYPES = frozenset({"address", "location"})
+VOLATILE = frozenset({"LastViewedDate", "LastReferencedDate"})
+"""What the user who asks did last with a row."""
+_KINDS: Mapping[str, ValueKind] = {
+    **dict.fromkeys(COMPOUND_TYPES, "compound"),
+    "email": "email",
+    "phone": "phone",
+    "id": "id",
+    "reference": "id",
+    "int": "integer",
+    "long": "integer",
+    "double": "number",
+    "currency": "number",
+    "percent": "number",
+    "boolean": "boolean",
+    "date": "date",
+    "datetime": "instant",
+    "base64": "binary",
+}
+"""Of describe's types; what is not named here is text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +47,7 @@ class Field:
     calculated: bool
     relationship: str | None
     refers_to: tuple[str, ...]
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +95,7 @@ def parse(body: Mapping[str, Any]) -> Description:
             calculated=bool(raw.get("calculated", False)),
             relationship=raw.get("relationshipName") or None,
             refers_to=tuple(raw.get("referenceTo") or ()),
+            label=str(raw.get("label") or ""),
         )
         for raw in body["fields"]
     ]
@@ -90,6 +111,7 @@ def condensed(body: Mapping[str, Any]) -> dict[str, Any]:
     """The part of describe's JSON that `parse` reads, small enough to be kept between runs."""
     kept = (
         "name",
+        "label",
         "type",
         "filterable",
         "sortable",
@@ -137,6 +159,32 @@ def find(path: str, root: Description, describe: Callable[[str], Description]) -
         near = did_you_mean(last, [f.name for f in current.fields.values()])
         return f"{current.name} has no field {last}, or the integration user may not see it{near}"
     return Column(".".join([*spelled, field.name]), field.type, field.calculated, polymorphic)
+
+
+def offered(description: Description) -> list[SourceField]:
+    """What an object offers, in its own order."""
+    return [
+        SourceField(
+            path=field.name,
+            type=field.type,
+            kind=_KINDS.get(field.type, "text"),
+            label=field.label,
+            formula=field.calculated,
+            volatile=field.name in VOLATILE,
+        )
+        for field in description.fields.values()
+    ]
+
+
+def offered_by_parent(column: Column) -> SourceField:
+    """The same of a mapped path through parents."""
+    return SourceField(
+        path=column.path,
+        type=column.type,
+        kind=_KINDS.get(column.type, "text"),
+        formula=column.calculated,
+        volatile=column.path.rpartition(".")[2] in VOLATILE,
+    )
 
 
 def links(

@@ -10,7 +10,19 @@ from typing import Any
 from crmsync.config import Config, Sync
 from crmsync.errors import AuthError, ConfigError, TryAgain
 from crmsync.http import Budget, Retry, Stopper
-from crmsync.sources.base import Bookmark, Deletions, Fates, Link, Memory, Row, Shape, Stream, Vault, Window
+from crmsync.sources.base import (
+    Bookmark,
+    Deletions,
+    Fates,
+    Link,
+    Memory,
+    Row,
+    Shape,
+    SourceField,
+    Stream,
+    Vault,
+    Window,
+)
 from crmsync.sources.salesforce import describe, soql
 from crmsync.sources.salesforce.adaptive import AdaptiveChanges
 from crmsync.sources.salesforce.auth import SalesforceAuth
@@ -115,6 +127,16 @@ class SalesforceSource:
                 raise ConfigError(self._no_such_object(name)) from None
             objects[name] = describe.condensed(body)
         return describe.parse(objects[name])
+
+    def fields(self) -> list[SourceField]:
+        self.look_again()
+        root = self.description(self._sync.object)
+        mapped = dict.fromkeys(
+            rule.source for rule in self._sync.fields if rule.source and "." in rule.source
+        )
+        found = (describe.find(path, root, self.description) for path in mapped)
+        parents = [describe.offered_by_parent(column) for column in found if not isinstance(column, str)]
+        return [*describe.offered(root), *parents]
 
     def streams(
         self,
