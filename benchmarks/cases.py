@@ -1,0 +1,159 @@
+"""What is measured, case by case. Each gives a JSON value that report and plot read."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from contestants import Contestant, api_options, crmsync, crmsync_environment, measured
+from measure import ProgramFailed, Servers, run
+
+Case = dict[str, Any]
+PEERS = ("tap", "dlt rows", "dlt pages")
+WAITS = {"page_seconds": 0.4, "accept_seconds": 0.15, "job_seconds": 1.5, "inline_seconds": 0.6}
+NO_WAITS = dict.fromkeys(WAITS, 0.0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How large, how often, and beside whom. `folder` is for everything that the programs write."""
+
+    folder: Path
+    throughput: int = 200_000
+    latency: int = 50_000
+    memory: tuple[int, ...] = (10_000, 50_000, 100_000, 1_000_000)
+    rounds: int = 3
+    ticks: int = 15
+    peers: tuple[str, ...] = PEERS
+    waits: Mapping[str, float] = field(default_factory=lambda: WAITS)
+
+
+def throughput(plan: Plan) -> Case:
+    """a: no latency. The floor, the guide's sample and crmsync in turn, several rounds; the others once."""
+    with Servers(plan.throughput) as servers:
+        return {
+            "contacts": plan.throughput,
+            "programs": _compared(plan, servers, "a", waits=NO_WAITS, mode="job"),
+        }
+
+
+def latency(plan: Plan) -> Case:
+    """b: realistic latency, the workspace answering with jobs, then inline."""
+    with Servers(plan.latency) as servers:
+        return {
+            "contacts": plan.latency,
+            "waits": plan.waits,
+            **{
+                mode: _compared(plan, servers, f"b-{mode}", waits=plan.waits, mode=mode)
+                for mode in ("job", "inline")
+            },
+        }
+
+
+def memory(plan: Plan) -> Case:
+    """c: peak RSS of a full pull, by size and API."""
+    found = []
+    apis = ("rest", "bulk") if api_options("bulk") else ("rest",)
+    for contacts in plan.memory:
+        with Servers(contacts) as servers:
+            servers.call("settings", **NO_WAITS, mode="job")
+            for api in apis:
+                said(f"c: {contacts:,} rows by {api}")
+                folder = plan.folder / f"c-{api}-{contacts}"
+                before = servers.call("reset")["cpu"]
+                env = crmsync_environment(servers, folder / "state")
+                cost = run([*crmsync(), "pull", "--full", *api_options(api)], env=env, folder=folder)
+                found.append({"api": api, "contacts": contacts, **measured(servers, cost, before)})
+    return {"runs": found}
+
+
+def quiet(plan: Plan) -> Case:
+    """d: a tick in which nothing changed, and `--help`, each in turn with what it is compared to."""
+    python = sys.executable
+    with Servers(plan.latency) as servers:
+        folder = plan.folder / "d"
+        env = crmsync_environment(servers, folder / "state")
+        run([*crmsync(), "pull", "--full", *api_options("rest")], env=env, folder=folder)
+        commands: dict[str, list[str]] = {
+            "crmsync pull, nothing changed": [*crmsync(), "pull"],
+            "import requests, simple_salesforce": [python, "-c", "import requests, simple_salesforce"],
+            "crmsync --help": [*crmsync(), "--help"],
+            "import click": [python, "-c", "import click"],
+        }
+        said(f"d: {plan.ticks} rounds of {len(commands)}")
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
+        servers.call("reset")
+        for _ in range(plan.ticks):
+            for name, command in commands.items():
+                runs[name].append(asdict(run(command, env=env, folder=folder)))
+        counts = servers.call("counts")
+        if counts["records"]:
+            raise ProgramFailed("a quiet tick wrote records")
+        ticks = {name: number / plan.ticks for name, number in counts["requests"].items()}
+        return {"contacts": plan.latency, "runs": runs, "requests": ticks}
+
+
+CASES: dict[str, Callable[[Plan], Case]] = {"a": throughput, "b": latency, "c": memory, "d": quiet}
+
+
+def _compared(plan: Plan, servers: Servers, label: str, *, waits: Mapping[str, float], mode: str) -> Case:
+    """Every program's runs. crmsync's first, unmeasured, is recorded for the floor."""
+    names = ("crmsync", "floor", "guide", *plan.peers)
+    several = {"crmsync", "floor"} if waits["page_seconds"] else {"crmsync", "floor", "guide"}
+    programs = [
+        Contestant(
+            name,
+            servers,
+            plan.folder / label,
+            rounds=plan.rounds if name in several else 1,
+            job_seconds=waits["job_seconds"],
+        )
+        for name in names
+    ]
+    servers.call("settings", **NO_WAITS, mode=mode)
+    said(f"{label}: recording, and making every page beforehand")
+    programs[0].recording.mkdir(parents=True, exist_ok=True)
+    servers.call("record")
+    programs[0].run()
+    servers.call("recorded", folder=str(programs[0].recording))
+    for program in programs[2:]:
+        program.rehearse()
+    servers.call("settings", **waits, mode=mode)
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for turn in range(plan.rounds):
+        for program in programs:
+            if turn < program.rounds:
+                found = program.run()
+                runs[program.name].append(found)
+                cpu = found["cpu"] / found["rows"] * 1e6
+                said(
+                    f"{label}: {program.name:9} {cpu:7.1f} µs a row, {found['wall']:6.1f} s, {found['lost']:,} lost"
+                )
+    return runs
+
+
+def typical(runs: Iterable[dict[str, Any]], name: str) -> float:
+    """The median of a number over the runs."""
+    return statistics.median(float(each[name]) for each in runs)
+
+
+def cpu_per_row(runs: Iterable[dict[str, Any]]) -> float:
+    """µs of CPU for each row read, the median over the runs."""
+    return statistics.median(each["cpu"] / each["rows"] * 1e6 for each in runs)
+
+
+def said(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def version_of(package: str, python: Path) -> str:
+    """The version of an installed package, as that Python sees it."""
+    code = f"import importlib.metadata; print(importlib.metadata.version({package!r}))"
+    return subprocess.run(
+        [str(python), "-c", code], check=True, capture_output=True, text=True
+    ).stdout.strip()
