@@ -13,6 +13,7 @@ from crmsync import __version__
 from crmsync.errors import CrmsyncError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Write settings and schedule for this machine, by asking."),
     "pull": ("pull", "Read what changed in the CRM and write it to the CDP."),
     "check": ("check", "Try every setting, login, object and field, and say what to do."),
     "explain": ("explain", "Show what becomes of one row, and what was delivered of it."),

@@ -26,10 +26,9 @@ Examples:
 
 NEXT = """
 What to do next:
-  1. Put your org's and workspace's credentials into .env (start from .env.example).
-  2. crmsync check           tries every login, object and field, and says what to do
-  3. crmsync pull --dry-run --limit 100 --full     what would be written, without writing
-  4. crmsync pull --full     once; then every 15 minutes by cron.example or a systemd timer
+  1. crmsync init            asks for your org's and workspace's credentials, and checks them
+  2. crmsync pull --dry-run --limit 100 --full     what would be written, without writing
+  3. crmsync pull --full     once; then every 15 minutes by the timer or the crontab that init writes
 """
 
 

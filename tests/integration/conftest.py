@@ -9,7 +9,16 @@ from tempfile import mkdtemp
 
 import pytest
 
+from . import own_machine
 from .world import Crmsync, Install, Sandbox, StartSandbox, serving
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that need a machine of their own are left out where this one cannot give it."""
+    asking = [item for item in items if item.get_closest_marker("own_machine")]
+    if asking and not own_machine.possible():
+        config.hook.pytest_deselected(items=asking)
+        items[:] = [item for item in items if item not in asking]
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ FORBIDDEN = {
         "crmsync.destinations.experiture",
     ),
     "config": ("crmsync.cli", "crmsync.pull", "crmsync.sources", "crmsync.destinations", "crmsync.state"),
+    "setup": ("crmsync.cli", "crmsync.pull", "crmsync.sources", "crmsync.destinations", "crmsync.state"),
     "sandbox": (
         "crmsync.cli",
         "crmsync.pull",
@@ -30,7 +31,19 @@ FORBIDDEN = {
         "crmsync.normalize",
     ),
 }
-PURE = ("mapping", "normalize", "regions", "ownership", "window", "parents", "tombstones", "fit")
+PURE = (
+    "mapping",
+    "normalize",
+    "regions",
+    "ownership",
+    "window",
+    "parents",
+    "tombstones",
+    "fit",
+    "setup/machine",
+    "setup/schedule",
+    "setup/texts",
+)
 TOUCHES_THE_WORLD = {"os", "socket", "requests", "sqlite3", "pathlib", "subprocess", "time", "logging"}
 
 
@@ -59,7 +72,8 @@ def test_no_room_imports_what_is_above_or_beside_it(room: str, doors: tuple[str,
 
 @pytest.mark.parametrize("module", PURE)
 def test_the_pure_core_does_no_io(module: str) -> None:
-    roots = {name.partition(".")[0] for name in imported_by(PACKAGE / f"{module}.py")}
+    path = PACKAGE.joinpath(*module.split("/")).with_suffix(".py")
+    roots = {name.partition(".")[0] for name in imported_by(path)}
     assert roots & TOUCHES_THE_WORLD == set()
 
 

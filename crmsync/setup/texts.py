@@ -1,0 +1,121 @@
+"""The two files that settings go into: crmsync.toml, and `.env` for secrets. Pure.
+
+Answers are settings by variable, as an operator would write them, `…_FILE` ones included. What they mean is
+taken from the registry of settings, and the sync is the one that stands without any file, so that neither
+file can say something else than crmsync does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from crmsync.config import DEFAULT_SYNC, FieldRule, Sync
+from crmsync.config.settings import SETTINGS, Setting
+
+_HEAD = """\
+# `crmsync config show` lists every setting there is, and where each value comes from. Unknown keys are
+# refused. Secrets are in .env beside this file.
+"""
+_SECTIONS = ("", "salesforce", "experiture", "hubspot")
+_WIDTH = 110
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9_./:@%+=,!~^-]+")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_IN_DOUBLE_QUOTES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def env_text(answers: Mapping[str, str]) -> str:
+    """`.env`: the secrets, quoted where they need it."""
+    lines = ["# Secrets of crmsync. Nobody but the user who runs it may read this file."]
+    for setting in SETTINGS:
+        if setting.secret and setting.variable in answers:
+            lines += ["", f"# {setting.about}", f"{setting.variable}={quoted(answers[setting.variable])}"]
+    return "\n".join(lines) + "\n"
+
+
+def toml_text(answers: Mapping[str, str], sync: Sync = DEFAULT_SYNC) -> str:
+    """crmsync.toml: every other setting under what it means, and the sync."""
+    parts = [_HEAD]
+    for section in sorted({setting.section for setting in SETTINGS}, key=_SECTIONS.index):
+        lines = list(_settings(section, answers))
+        if lines:
+            parts.append("\n".join([f"[{section}]", *lines] if section else lines) + "\n")
+    return "\n".join([*parts, sync_text(sync)])
+
+
+def sync_text(sync: Sync) -> str:
+    """One `[[sync]]`."""
+    keys = {
+        "name": sync.name,
+        "source": sync.source,
+        "object": sync.object,
+        "destination": sync.destination,
+        "into": sync.into,
+        "match_key": sync.match_key,
+        "owner": sync.owner,
+        "require": list(sync.require) or None,
+        "where": sync.where,
+        "deletes": sync.deletes,
+    }
+    lines = ["[[sync]]", *(f"{key} = {_value(value)}" for key, value in keys.items() if value is not None)]
+    fields = [f"{_key(rule.target)} = {_rule(rule)}" for rule in sync.fields]
+    return "\n".join([*lines, "", "[sync.fields]", *fields]) + "\n"
+
+
+def quoted(value: str) -> str:
+    """A value as python-dotenv reads it back, whatever is in it; a shell too, where there is no quote in it."""
+    if _SHELL_SAFE.fullmatch(value):
+        return value
+    if value.isprintable():
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return '"' + "".join(_IN_DOUBLE_QUOTES.get(character, character) for character in value) + '"'
+
+
+def _settings(section: str, answers: Mapping[str, str]) -> Iterator[str]:
+    for setting in SETTINGS:
+        if setting.section != section or not setting.in_files:
+            continue
+        for key, variable in _keys(setting):
+            if variable in answers:
+                yield from _wrapped(setting.about)
+                written = answers[variable]
+                yield f"{key} = {_value(int(written) if setting.kind == 'integer' else written)}"
+
+
+def _keys(setting: Setting) -> Iterable[tuple[str, str]]:
+    """The toml keys that a setting may have, each with its variable. A secret has only the one for its file."""
+    if setting.secret:
+        return [(f"{setting.key}_file", setting.file_variable)]
+    return [(setting.key, setting.variable)]
+
+
+def _wrapped(about: str) -> Iterator[str]:
+    from textwrap import wrap
+
+    yield from wrap(about, _WIDTH, initial_indent="# ", subsequent_indent="# ")
+
+
+def _rule(rule: FieldRule) -> str:
+    keys = {
+        "from": rule.source,
+        "const": rule.const,
+        "normalize": rule.normalize if rule.normalize != "text" else None,
+        "region_from": list(rule.region_from) or None,
+        "on_blank": rule.on_blank if rule.on_blank != "keep" else None,
+    }
+    given = {key: value for key, value in keys.items() if value is not None}
+    if given == {"from": rule.source}:
+        return _value(rule.source)
+    return "{ " + ", ".join(f"{key} = {_value(value)}" for key, value in given.items()) + " }"
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else _value(name)
+
+
+def _value(value: object) -> str:
+    """A text, a number, true, false or a list of them, as toml has it."""
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
