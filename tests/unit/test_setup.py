@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crmsync.config import DEFAULT_SYNC, FieldRule, Sync, load
@@ -28,7 +28,11 @@ AWKWARD = st.text(
 PRINTABLE = AWKWARD.filter(str.isprintable).map(str.strip).filter(bool)
 
 
+UNHURRIED = settings(deadline=None, max_examples=60)
+
+
 class TestTexts:
+    @UNHURRIED
     @given(st.dictionaries(st.sampled_from([setting.variable for setting in SECRETS]), PRINTABLE, min_size=1))
     def test_secrets_survive_the_env_file(self, secrets: dict[str, str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -36,6 +40,7 @@ class TestTexts:
             path.write_text(env_text(secrets), "utf-8")
             assert read_env(path) == secrets
 
+    @UNHURRIED
     @given(st.lists(AWKWARD, min_size=1, max_size=4))
     def test_any_text_survives_quoting_beside_others(self, values: list[str]) -> None:
         values = [value for value in values if "\0" not in value]
@@ -45,6 +50,7 @@ class TestTexts:
                 opened.writelines(f"V{number}={quoted(value)}\n" for number, value in enumerate(values))
             assert list(read_env(path).values()) == values
 
+    @UNHURRIED
     @given(PRINTABLE, PRINTABLE)
     def test_the_loader_has_what_was_answered(self, secret: str, client: str) -> None:
         answers = {
