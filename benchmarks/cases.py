@@ -10,11 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import peers
+import whereabouts
 from contestants import Contestant, api_options, crmsync, crmsync_environment, measured
 from measure import ProgramFailed, Servers, run
 
 Case = dict[str, Any]
 PEERS = ("tap", "dlt rows", "dlt pages")
+MODES = {"job": "answered by jobs", "inline": "answered inline"}
 WAITS = {"page_seconds": 0.4, "accept_seconds": 0.15, "job_seconds": 1.5, "inline_seconds": 0.6}
 NO_WAITS = dict.fromkeys(WAITS, 0.0)
 
@@ -48,10 +51,7 @@ def latency(plan: Plan) -> Case:
         return {
             "contacts": plan.latency,
             "waits": plan.waits,
-            **{
-                mode: _compared(plan, servers, f"b-{mode}", waits=plan.waits, mode=mode)
-                for mode in ("job", "inline")
-            },
+            **{mode: _compared(plan, servers, f"b-{mode}", waits=plan.waits, mode=mode) for mode in MODES},
         }
 
 
@@ -98,7 +98,31 @@ def quiet(plan: Plan) -> Case:
         return {"contacts": plan.latency, "runs": runs, "requests": ticks}
 
 
-CASES: dict[str, Callable[[Plan], Case]] = {"a": throughput, "b": latency, "c": memory, "d": quiet}
+def whereabouts_of_time(plan: Plan) -> Case:
+    """p: which functions of crmsync the CPU of case a goes to. Needs the venv of the peers."""
+    if not plan.peers:
+        return {"shares": {}, "contacts": 0}
+    with Servers(plan.latency) as servers:
+        servers.call("settings", **NO_WAITS, mode="job")
+        pull = [*crmsync(), "pull", "--full", *api_options("rest")]
+        found: dict[str, float] = {}
+        for name in ("rehearsal", "run"):
+            said(f"p: {name}")
+            folder = plan.folder / f"p-{name}"
+            samples = folder / "samples.txt"
+            env = crmsync_environment(servers, folder / "state")
+            run(whereabouts.command(peers.VENV / "bin" / "py-spy", pull, samples), env=env, folder=folder)
+            found = whereabouts.shares(samples.read_text())
+        return {"shares": found, "contacts": plan.latency}
+
+
+CASES: dict[str, Callable[[Plan], Case]] = {
+    "a": throughput,
+    "b": latency,
+    "c": memory,
+    "d": quiet,
+    "p": whereabouts_of_time,
+}
 
 
 def _compared(plan: Plan, servers: Servers, label: str, *, waits: Mapping[str, float], mode: str) -> Case:

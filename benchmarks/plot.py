@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from cases import cpu_per_row, typical
+from cases import MODES, cpu_per_row, typical
 from report import NAMES
 
 WIDTH, COLUMNS, GAP = 1180, 2, 40
 PANEL = (WIDTH - GAP * (COLUMNS + 1)) // COLUMNS
-LABELS, LINE, BAR, HEAD = 190, 24, 15, 52
+LABELS, LINE, BAR, HEAD = 215, 24, 15, 52
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328; }
+.value { paint-order: stroke; stroke: #ffffff; stroke-width: 3px; }
 .title { font-weight: 600; font-size: 15px; } .note { fill: #59636e; font-size: 12px; }
 .ours { fill: #2f6fdb; } .others { fill: #9aa4af; } .limit { stroke: #c4432b; stroke-width: 1.5; }
 .limits { fill: #c4432b; font-size: 12px; } .ground { fill: #ffffff; }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3; } .note { fill: #9198a1; } .ours { fill: #5c96f5; } .others { fill: #6b7580; }
-  .limit { stroke: #f07b65; } .limits { fill: #f07b65; } .ground { fill: #0d1117; }
+  .value { stroke: #0d1117; } .limit { stroke: #f07b65; } .limits { fill: #f07b65; } .ground { fill: #0d1117; }
 }
 """
 
@@ -84,10 +85,10 @@ def _panels(results: dict[str, Any]) -> Iterator[Panel]:
             ],
         )
     if "b" in results:
-        for mode in ("job", "inline"):
+        for mode, title in MODES.items():
             programs = results["b"][mode]
             yield Panel(
-                f"b. Wall, {results['b']['contacts']:,} contacts, realistic latency, answers by {mode}",
+                f"b. Wall, {results['b']['contacts']:,} contacts, realistic latency, {title}",
                 "s, less is better" + ("; only crmsync and the floor wait for jobs" if mode == "job" else ""),
                 [
                     (NAMES[name], typical(runs, "wall"), f"{typical(runs, 'wall'):.1f}")
@@ -145,19 +146,20 @@ def _drawn(panel: Panel, left: int, top: int) -> Iterator[str]:
     yield f'<text class="note" x="{left}" y="{top + 32}">{escape(panel.note)}</text>'
     room = PANEL - LABELS - 60
     most = max([panel.limit or 0.0, *(value for _, value, _ in panel.bars)]) or 1.0
-    begin, first = left + LABELS, top + HEAD - 8
-    for at, (name, value, told) in enumerate(panel.bars):
+    begin, first, scale = left + LABELS, top + HEAD - 8, room / most
+    for at, (name, value, _) in enumerate(panel.bars):
         y = first + at * LINE
         kind = "ours" if panel.ours or name.startswith("crmsync") else "others"
-        width = max(1.0, value / most * room)
         yield f'<text x="{begin - 8}" y="{y + 12}" text-anchor="end">{escape(_short(name))}</text>'
-        yield f'<rect class="{kind}" x="{begin}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"/>'
-        yield f'<text x="{begin + width + 6:.1f}" y="{y + 12}">{escape(told)}</text>'
+        yield f'<rect class="{kind}" x="{begin}" y="{y}" width="{max(1, value * scale):.1f}" height="{BAR}" rx="2"/>'
     if panel.limit is not None:
-        x, y = begin + panel.limit / most * room, first + len(panel.bars) * LINE
+        x, y = begin + panel.limit * scale, first + len(panel.bars) * LINE
         yield f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{first - 4}" y2="{y}"/>'
         anchor = "end" if x > left + PANEL * 0.6 else "start"
         yield f'<text class="limits" x="{x:.1f}" y="{y + 13}" text-anchor="{anchor}">{escape(panel.limit_note)}</text>'
+    for at, (_, value, told) in enumerate(panel.bars):
+        x, y = begin + value * scale + 6, first + at * LINE + 12
+        yield f'<text class="value" x="{x:.1f}" y="{y}">{escape(told)}</text>'
 
 
 def _short(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bars import Bar, bars
-from cases import cpu_per_row, typical
+from cases import MODES, cpu_per_row, typical
 
 NAMES = {
     "crmsync": "crmsync",
@@ -82,6 +82,8 @@ def text(results: dict[str, Any]) -> str:
         parts.append(_quiet(results["d"]))
     if "a" in results:
         parts.append(_requests(results["a"], results.get("b"), results.get("d")))
+    if results.get("p", {}).get("shares"):
+        parts.append(_whereabouts(results["p"]))
     return "\n\n".join(part.strip() for part in [*parts, _METHOD]) + "\n"
 
 
@@ -153,7 +155,7 @@ def _latency(b: dict[str, Any]) -> str:
         f"wait for jobs."
     )
     parts = [f"## b. Realistic latency, {b['contacts']:,} contacts", told]
-    parts += [f"### Answers by {mode}\n\n{_programs(b[mode])}" for mode in ("job", "inline")]
+    parts += [f"### {title.capitalize()}\n\n{_programs(b[mode])}" for mode, title in MODES.items()]
     return "\n\n".join(parts)
 
 
@@ -185,9 +187,9 @@ def _quiet(d: dict[str, Any]) -> str:
 
 
 def _requests(a: dict[str, Any], b: dict[str, Any] | None, d: dict[str, Any] | None) -> str:
-    runs = {"a, by job": a["programs"]["crmsync"][0]}
+    runs = {"a, answered by jobs": a["programs"]["crmsync"][0]}
     if b:
-        runs |= {f"b, by {mode}": b[mode]["crmsync"][0] for mode in ("job", "inline")}
+        runs |= {f"b, {title}": b[mode]["crmsync"][0] for mode, title in MODES.items()}
     rows = [[name, *_scaled(run)] for name, run in runs.items()]
     if d:
         rows.append(
@@ -195,6 +197,17 @@ def _requests(a: dict[str, Any], b: dict[str, Any] | None, d: dict[str, Any] | N
         )
     head = ("", "pages", "batches", "polls of jobs", "others, in all")
     return f"## e. Requests of crmsync for 100,000 rows\n\n{_table(head, rows)}"
+
+
+def _whereabouts(p: dict[str, Any]) -> str:
+    shown = list(p["shares"].items())[:15]
+    rows = [[f"`{name}`", f"{share:.1%}"] for name, share in shown]
+    rows.append(["everything else", f"{1 - sum(share for _, share in shown):.1%}"])
+    return (
+        f"## Where crmsync's time goes\n\nA full pull of {p['contacts']:,} contacts without latency, sampled "
+        f"by py-spy: the share of each function in the time that threads were at work, with what it calls outside of crmsync.\n\n"
+        f"{_table(('', 'share'), rows)}"
+    )
 
 
 def _scaled(run: dict[str, Any]) -> list[str]:
