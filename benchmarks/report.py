@@ -203,11 +203,11 @@ def _whereabouts(p: dict[str, Any]) -> str:
     shown = list(p["shares"].items())[:15]
     rows = [[f"`{name}`", f"{share:.1%}"] for name, share in shown]
     rows.append(["everything else", f"{1 - sum(share for _, share in shown):.1%}"])
-    return (
-        f"## Where crmsync's time goes\n\nA full pull of {p['contacts']:,} contacts without latency, sampled "
-        f"by py-spy: the share of each function in the time that threads were at work, with what it calls outside of crmsync.\n\n"
-        f"{_table(('', 'share'), rows)}"
+    told = (
+        f"A full pull of {p['contacts']:,} contacts without latency, sampled by py-spy: the share of each function in "
+        "the time that threads were at work, with what it calls outside of crmsync."
     )
+    return f"## Where crmsync's time goes\n\n{told}\n\n{_table(('', 'share'), rows)}"
 
 
 def _scaled(run: dict[str, Any]) -> list[str]:
