@@ -84,7 +84,7 @@ def crontab(machine: Machine, *, own: bool = False) -> str:
     """A file for /etc/cron.d; with `own`, lines for the user's own crontab, which name no user."""
     head = _OWN_CRONTAB if own else _SYSTEM_CRONTAB
     user = "" if own else f"  {machine.user}"
-    settings = "\n".join(f"{name}={value}" for name, value in environment(machine).items())
+    settings = "\n".join(f"{name}={value}" for name, value in {**environment(machine), **_FOR_PEOPLE}.items())
     command = shlex.join([*machine.command, "pull"]).replace("%", r"\%")
     return f"{head}{_CRON_NOTES}\n{settings}\n\n{machine.crontab}{user}  {command}\n"
 
@@ -108,6 +108,9 @@ def _places(machine: Machine) -> Iterator[str]:
 def _unit_word(word: str) -> str:
     return word.replace("%", "%%").replace("$", "$$")
 
+
+_FOR_PEOPLE = {"CRMSYNC_LOG_FORMAT": "text"}
+"""cron's mail is read by people."""
 
 _SERVICE = """\
 # One pull of the sync that is named after the @. Its timer starts it:

@@ -69,7 +69,6 @@ def cron(crmsync: Crmsync) -> Cron:
 def test_the_example_runs_every_quarter_of_an_hour_as_the_system_user() -> None:
     cron = Cron.read(EXAMPLE)
     assert (cron.schedule, cron.user) == ("*/15 * * * *", "crmsync")
-    assert all(re.fullmatch(r"\w+=/\S+", setting) for setting in cron.settings), "absolute paths"
 
 
 def test_nothing_is_said_where_nothing_is_wrong(cron: Cron, crmsync: Crmsync, sandbox: Sandbox) -> None:
@@ -85,6 +84,7 @@ def test_what_is_wrong_is_mailed(cron: Cron, crmsync: Crmsync) -> None:
     """A first run without a watermark; and one that ends with more rejects than allowed."""
     first = cron.run()
     assert (first.code, "pull contacts --full" in first.err) == (78, True)
+    assert not first.err.startswith("{"), "cron's mail is for people"
     crmsync.configure(
         (crmsync.home / "crmsync.toml")
         .read_text()

@@ -90,6 +90,7 @@ def test_the_real_job_runs_under_the_units_restrictions(analyze: str, tmp_path: 
         "full": "0",
         "by_hand": "0",
         "delta": "0",
+        "stopped": "143 success",
         "timer": "active",
         "done": "yes",
     }, booted + str(out)

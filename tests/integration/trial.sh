@@ -29,6 +29,7 @@ mkdir -p /etc/credstore
 sed -n "s/^SALESFORCE_CLIENT_SECRET='\?\([^']*\)'\?$/\1/p" /etc/crmsync/.env > /etc/credstore/crmsync.salesforce_client_secret
 sed -i /^SALESFORCE_CLIENT_SECRET/d /etc/crmsync/.env
 chmod -R go= /etc/credstore
+sandbox=$SALESFORCE_LOGIN_URL
 unset $(compgen -e | grep -E '^(SALESFORCE|EXPERITURE)_')
 
 # There is no network to wait for here, no basic.target and no journal.
@@ -47,6 +48,22 @@ by_hand SALESFORCE_CLIENT_SECRET="$(cat /etc/credstore/crmsync.salesforce_client
   /usr/local/bin/crmsync pull --json > /out/by_hand.txt
 tell by_hand $?
 start delta
+# A run that is stopped at work ends well.
+control() {
+  /opt/python/bin/python3 - "$1" "$2" <<'EOF'
+import sys, urllib.request
+urllib.request.urlopen(urllib.request.Request(sys.argv[1], sys.argv[2].encode(), {"Content-Type": "application/json"}))
+EOF
+}
+control "$sandbox/_sandbox/faults" \
+  '{"service": "salesforce", "path": "queryAll", "after": 0, "times": null, "action": {"kind": "delay", "seconds": 1}}'
+runs() { grep -c 'reading the window' /out/unit.txt; }
+before=$(runs)
+systemctl start --no-block crmsync@contacts
+for _ in $(seq 300); do [ "$(runs)" -gt "$before" ] && break; sleep 0.1; done
+systemctl stop crmsync@contacts
+tell stopped "$(systemctl show crmsync@contacts -p ExecMainStatus -p Result --value | sort | xargs)"
+
 systemctl start crmsync@contacts.timer
 tell timer "$(systemctl is-active crmsync@contacts.timer)"
 systemctl show crmsync@contacts -p NoNewPrivileges -p ProtectSystem -p MemoryDenyWriteExecute -p User > /out/properties.txt
