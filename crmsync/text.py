@@ -27,3 +27,18 @@ def one_line(text: object, most: int = 200) -> str:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 row`, `5,137 rows`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def span(seconds: float) -> str:
+    """How long, for people, in its two largest units: `12s`, `4m`, `1h 5m`, `2d 3h`."""
+    left = round(abs(seconds))
+    if left < 60:
+        return f"{left}s"
+    minutes, hours, days = left // 60, left // 3600, left // 86400
+    if days:
+        parts = (f"{days}d", f"{hours % 24}h" if hours % 24 else "")
+    elif hours:
+        parts = (f"{hours}h", f"{minutes % 60}m" if minutes % 60 else "")
+    else:
+        parts = (f"{minutes}m", "")
+    return " ".join(part for part in parts if part)

@@ -10,7 +10,11 @@ from crmsync.cli.common import say_error, shown
 from crmsync.config import Config, Sync
 from crmsync.errors import CrmsyncError, LockHeld
 from crmsync.health import logs
+from crmsync.health.deviations import deviations
+from crmsync.health.run import Run, read_runs
 from crmsync.pull import Report
+from crmsync.state.history import History
+from crmsync.state.store import Store
 from crmsync.text import count
 
 log = logging.getLogger(__name__)
@@ -53,6 +57,17 @@ def outcome(report: Report, config: Config, error: CrmsyncError | None) -> dict[
         "lag_seconds": report.lag_seconds,
         "notes": report.notes,
     }
+
+
+def keep(result: dict[str, Any], report: Report, store: Store) -> None:
+    """Add a finished run to the history, and note where it is unlike the runs before it."""
+    history = History(store, result["sync"])
+    lines = history.runs()
+    unusual = deviations(Run.of(result), read_runs(lines))
+    for sentence in unusual.values():
+        report.note(sentence)
+    result |= {"deviations": unusual, "notes": report.notes}
+    history.add(result, len(lines))
 
 
 def _say(error: CrmsyncError) -> None:

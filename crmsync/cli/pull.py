@@ -14,7 +14,7 @@ import orjson
 
 from crmsync.cli.common import chosen_syncs, common_options, configure
 from crmsync.cli.moments import DURATION, INSTANT
-from crmsync.cli.outcome import outcome, summarize, tell_about, worst
+from crmsync.cli.outcome import keep, outcome, summarize, tell_about, worst
 from crmsync.cli.wiring import Workplace, stopping
 from crmsync.config import Config, Sync
 from crmsync.errors import CrmsyncError, LockHeld
@@ -22,7 +22,6 @@ from crmsync.health import logs
 from crmsync.health.progress import Progress
 from crmsync.http import Stopper
 from crmsync.pull import Pull, Report
-from crmsync.state.history import History
 from crmsync.window import Range
 
 log = logging.getLogger(__name__)
@@ -159,9 +158,7 @@ def _one(config: Config, sync: Sync, job: Job) -> dict[str, Any]:
         }
         if not job.dry_run and not isinstance(error, LockHeld):
             with contextlib.suppress(CrmsyncError):
-                history = History(place.store, sync.name)
-                history.add(result)
-                history.trim()
+                keep(result, report, place.store)
     tell_about(sync, report, error)
     return result
 

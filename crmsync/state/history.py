@@ -18,14 +18,12 @@ class History:
         self._store = store
         self._name = f"{sync}/runs.jsonl"
 
-    def add(self, run: dict[str, Any]) -> None:
-        """Append one run's summary; the log is cut to its newest lines when it has grown to twice as many."""
+    def add(self, run: dict[str, Any], lines: int) -> None:
+        """Append one run's summary to a log of so many lines, and cut it where it has grown to twice its length."""
         self._store.append(self._name, orjson.dumps(run) + b"\n")
-
-    def trim(self) -> None:
-        lines = self._store.read_log(self._name).splitlines(keepends=True)
-        if len(lines) > 2 * KEEP_LINES:
-            self._store.replace_log(self._name, b"".join(lines[-KEEP_LINES:]))
+        if lines >= 2 * KEEP_LINES:
+            kept = self._store.read_log(self._name).splitlines(keepends=True)[-KEEP_LINES:]
+            self._store.replace_log(self._name, b"".join(kept))
 
     def runs(self) -> list[dict[str, Any]]:
         """Every readable line."""
