@@ -1,8 +1,9 @@
-"""Times and durations as options: `36h`, `2026-05-01`, `2026-05-01T12:00Z`. Without a zone they are UTC."""
+"""Times and durations as options: `36h`, `2026-05-01`, `2026-05-01T12:00Z`, `2x`. Without a zone they are UTC."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,5 +51,26 @@ class Duration(click.ParamType[timedelta]):
             self.fail(f"{value!r} is no duration; try 60s, 15m or 36h", param, ctx)
 
 
+class Age(click.ParamType[timedelta | float]):
+    """A length of time, or a multiple of something usual: `45m`, `2x`, `1.5x`."""
+
+    name = "age"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta | float:
+        if isinstance(value, timedelta | float):
+            return value
+        times = re.fullmatch(r"([0-9]{1,4}(?:\.[0-9]{1,3})?)x", value.strip().lower())
+        try:
+            age = float(times[1]) if times else parse_duration(value)
+        except ValueError:
+            age = timedelta()
+        if not age:
+            self.fail(f"{value!r} is no age; try 2x, 45m or 3h", param, ctx)
+        return age
+
+
 INSTANT = Instant()
 DURATION = Duration()
+AGE = Age()

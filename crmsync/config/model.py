@@ -117,5 +117,13 @@ class Config:
     warnings: tuple[str, ...]
     values: tuple[Resolved, ...] = field(repr=False)
 
+    def is_set(self, variable: str) -> bool:
+        """Whether somebody gave this setting, rather than its default."""
+        return any(
+            entry.origin not in ("default", "not set")
+            for entry in self.values
+            if entry.setting.variable == variable
+        )
+
     def sync(self, name: str) -> Sync | None:
         return next((sync for sync in self.syncs if sync.name == name), None)

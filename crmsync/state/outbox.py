@@ -102,6 +102,10 @@ class Outbox:
     def is_empty(self) -> bool:
         return not self._store.names(self._folder)
 
+    def size(self) -> int:
+        """How many parcels are there, none of them read."""
+        return len(self._store.names(self._folder))
+
     def _read(self, name: str) -> Parcel:
         document = self._store.read(name)
         job = self._store.read(f"{self._jobs}/{name.rpartition('/')[2]}")
