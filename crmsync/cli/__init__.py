@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write settings and schedule for this machine, by asking."),
     "pull": ("pull", "Read what changed in the CRM and write it to the CDP."),
     "check": ("check", "Try every setting, login, object and field, and say what to do."),
+    "status": ("status", "Say how each sync is, as monitoring plugins do."),
+    "runs": ("runs", "Show the history: a table, JSON, or one HTML page with charts."),
     "explain": ("explain", "Show what becomes of one row, and what was delivered of it."),
     "rejects": ("rejects", "List, show, retry or drop what could not be delivered."),
     "fields": ("fields", "Show the org's fields beside the CDP's; suggest a mapping."),
