@@ -43,6 +43,15 @@ PURE = (
     "setup/machine",
     "setup/schedule",
     "setup/texts",
+    "health/run",
+    "health/deviations",
+    "health/status",
+    "health/timeline",
+    "health/markup",
+    "health/scale",
+    "health/charts",
+    "health/figures",
+    "health/page",
 )
 TOUCHES_THE_WORLD = {"os", "socket", "requests", "sqlite3", "pathlib", "subprocess", "time", "logging"}
 
