@@ -17,7 +17,7 @@ import click
 
 from crmsync.cli.common import shown
 from crmsync.cli.questions import Questions, prompt
-from crmsync.config import Config
+from crmsync.config import Config, load
 from crmsync.config.files import default_state, xdg
 from crmsync.errors import ConfigError
 from crmsync.health.redaction import printable
@@ -25,7 +25,7 @@ from crmsync.setup import answers as given
 from crmsync.setup import placing, texts
 from crmsync.setup.machine import SYSTEM_USER, Machine
 from crmsync.setup.schedule import Kind, environment, files
-from crmsync.setup.steps import steps
+from crmsync.setup.steps import Setup, steps
 
 OWN_VARIABLES = ("CRMSYNC_", "SALESFORCE_", "EXPERITURE_", "HUBSPOT_")
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -100,11 +100,9 @@ class Plan:
     machine: Machine
     files: list[placing.NewFile]
 
-    def load(self, folder: Path) -> None:
-        """Load the files from where they lie for now. Raises ConfigError."""
-        from crmsync.config import load
-
-        load(config_path=str(folder / self.toml.name), environ={}, cwd=folder)
+    def load(self, folder: Path) -> Config:
+        """What the files say, from where they lie for now. Raises ConfigError."""
+        return load(config_path=str(folder / self.toml.name), environ={}, cwd=folder)
 
 
 def _plan(answers: Mapping[str, str], toml: Path, kind: Kind, user: str) -> Plan:
@@ -114,13 +112,17 @@ def _plan(answers: Mapping[str, str], toml: Path, kind: Kind, user: str) -> Plan
     machine = _machine(config, toml, user)
     new = [
         placing.NewFile(".env", texts.env_text(written), secret=True),
-        placing.NewFile(toml.name, texts.toml_text(written)),
+        placing.NewFile(toml.name, texts.toml_text(written, _syncs_of(toml))),
     ]
     if kind != "none":
         machine.check()
         own = os.geteuid() != 0 and user == _me()
         new += [placing.NewFile(name, text) for name, text in files(kind, machine, own_crontab=own).items()]
     return Plan(toml, kind, machine, new)
+
+
+def _syncs_of(toml: Path) -> str | None:
+    return texts.syncs_of(toml.read_text("utf-8")) if toml.is_file() else None
 
 
 def _machine(config: Config, toml: Path, user: str) -> Machine:
@@ -166,7 +168,8 @@ def _finish(plan: Plan, *, root: bool, check: bool) -> int:
     if root and not own and exists:
         _hand_over(machine, paths)
     can_check = check and (own or (root and exists))
-    left = steps(plan.kind, machine, folder, paths, root=root, user_exists=exists, own=own, checked=can_check)
+    setup = Setup(plan.kind, machine, folder, paths, [sync.name for sync in plan.load(folder).syncs])
+    left = steps(setup, root=root, user_exists=exists, own=own, checked=can_check)
     click.echo("\nWhat to do next:")
     for step in left:
         click.echo(printable(f"  {step}"))

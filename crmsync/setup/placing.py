@@ -48,7 +48,7 @@ def difference(folder: Path, file: NewFile) -> str:
 
 
 def place(
-    folder: Path, new: list[NewFile], *, try_out: Callable[[Path], None] = lambda _: None
+    folder: Path, new: list[NewFile], *, try_out: Callable[[Path], object] = lambda _: None
 ) -> list[Path]:
     """Write the files: first beside their places, where `try_out` sees them and may raise, then into them.
     Returns those that are new or different.

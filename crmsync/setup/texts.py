@@ -21,6 +21,7 @@ _HEAD = """\
 _SECTIONS = ("", "salesforce", "experiture", "hubspot")
 _WIDTH = 110
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9_./:@%+=,!~^-]+")
+_SYNCS = re.compile(r"^[ \t]*\[\[ *sync *\]\]|^[ \t]*\[ *ownership *\]", re.MULTILINE)
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _IN_DOUBLE_QUOTES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -34,14 +35,20 @@ def env_text(answers: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def toml_text(answers: Mapping[str, str], sync: Sync = DEFAULT_SYNC) -> str:
-    """crmsync.toml: every other setting under what it means, and the sync."""
+def toml_text(answers: Mapping[str, str], syncs: str | None = None) -> str:
+    """crmsync.toml: every other setting under what it means, then `syncs`, or the one that stands without."""
     parts = [_HEAD]
     for section in sorted({setting.section for setting in SETTINGS}, key=_SECTIONS.index):
         lines = list(_settings(section, answers))
         if lines:
             parts.append("\n".join([f"[{section}]", *lines] if section else lines) + "\n")
-    return "\n".join([*parts, sync_text(sync)])
+    return "\n".join([*parts, syncs or sync_text(DEFAULT_SYNC)])
+
+
+def syncs_of(toml: str) -> str | None:
+    """What an earlier file says from its first sync on, letter for letter; None where it has none."""
+    found = _SYNCS.search(toml)
+    return toml[found.start() :] if found else None
 
 
 def sync_text(sync: Sync) -> str:

@@ -90,6 +90,23 @@ def test_nothing_is_replaced_without_force(newcomer: Crmsync, sandbox: Sandbox) 
     assert "another-secret" in after[".env"]
 
 
+def test_syncs_of_ones_own_stay_as_they_are(newcomer: Crmsync, sandbox: Sandbox) -> None:
+    """A schedule is added later, and a setting changed; the mapping was edited in between."""
+    init(newcomer, "--no-check", env=sandbox.environment)
+    toml = newcomer.home / "crmsync.toml"
+    toml.write_text(
+        toml.read_text().replace('job_title = "Title"', 'job_title = "Title"  # theirs') + "\n# end\n"
+    )
+    before = held(newcomer.home)
+    said = init(newcomer, "--no-check", "--schedule", "systemd")
+    assert "unchanged: " in said
+    assert held(newcomer.home).items() >= before.items()
+    init(newcomer, "--no-check", "--set", "CRMSYNC_JOBS=5", "--force")
+    after = held(newcomer.home)["crmsync.toml"]
+    assert "jobs = 5" in after
+    assert after.endswith(before["crmsync.toml"].partition("[[sync]]")[2])
+
+
 @pytest.mark.parametrize(
     ("arguments", "env", "code", "reason"),
     [

@@ -15,7 +15,7 @@ from crmsync.config.settings import SECRETS
 from crmsync.errors import ConfigError
 from crmsync.setup.machine import Machine
 from crmsync.setup.schedule import by_hand, crontab, files, service, timer
-from crmsync.setup.steps import steps
+from crmsync.setup.steps import Setup, steps
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd/crmsync@.service"
@@ -144,12 +144,14 @@ class TestNextSteps:
 
     def told(self, **how: bool) -> list[str]:
         flags = {"root": False, "user_exists": False, "own": False, "checked": False, **how}
-        return steps("systemd", Machine(), Path("/etc/crmsync"), [Path("/etc/crmsync/.env")], **flags)
+        folder = Path("/etc/crmsync")
+        setup = Setup("systemd", Machine(), folder, [folder / ".env"], ["contacts", "leads"])
+        return steps(setup, **flags)
 
     def test_a_system_wide_installation_makes_the_user_first_and_starts_the_timer_last(self) -> None:
         first, *_, last = told = self.told()
         assert first == "sudo systemd-sysusers /etc/crmsync/crmsync.sysusers.conf"
-        assert last == "sudo systemctl enable --now crmsync@contacts.timer"
+        assert last == "sudo systemctl enable --now crmsync@contacts.timer crmsync@leads.timer"
         assert [line for line in told if line.endswith("pull --full")]
         assert all(line.startswith("sudo ") for line in told)
 
@@ -158,5 +160,6 @@ class TestNextSteps:
         assert [line.split(" env ")[0] for line in told if "sudo" in line] == ["sudo -u crmsync"]
 
     def test_who_runs_it_without_a_schedule_needs_nobody_else(self) -> None:
-        told = steps("none", Machine(), Path("/x"), [], root=False, user_exists=True, own=True, checked=True)
+        setup = Setup("none", Machine(), Path("/x"), [], ["contacts"])
+        told = steps(setup, root=False, user_exists=True, own=True, checked=True)
         assert told == [by_hand(Machine(), "pull", "--full", sudo=False)]
