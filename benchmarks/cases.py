@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
@@ -10,9 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import peers
-import whereabouts
-from contestants import Contestant, api_options, crmsync, crmsync_environment, measured
+from contestants import PROGRAMS, Contestant, api_options, crmsync, crmsync_environment, measured
 from measure import ProgramFailed, Servers, run
 
 Case = dict[str, Any]
@@ -98,22 +97,25 @@ def quiet(plan: Plan) -> Case:
         return {"contacts": plan.latency, "runs": runs, "requests": ticks}
 
 
-def whereabouts_of_time(plan: Plan) -> Case:
-    """p: which functions of crmsync the CPU of case a goes to. Needs the venv of the peers."""
-    if not plan.peers:
-        return {"shares": {}, "contacts": 0}
+def whereabouts(plan: Plan) -> Case:
+    """p: which functions of crmsync the CPU of case a goes to."""
     with Servers(plan.latency) as servers:
         servers.call("settings", **NO_WAITS, mode="job")
-        pull = [*crmsync(), "pull", "--full", *api_options("rest")]
-        found: dict[str, float] = {}
-        for name in ("rehearsal", "run"):
-            said(f"p: {name}")
-            folder = plan.folder / f"p-{name}"
-            samples = folder / "samples.txt"
-            env = crmsync_environment(servers, folder / "state")
-            run(whereabouts.command(peers.VENV / "bin" / "py-spy", pull, samples), env=env, folder=folder)
-            found = whereabouts.shares(samples.read_text())
-        return {"shares": found, "contacts": plan.latency}
+        said(f"p: {plan.latency:,} rows")
+        folder = plan.folder / "p"
+        shares = folder / "shares.json"
+        command = [
+            sys.executable,
+            str(PROGRAMS / "sampled.py"),
+            str(shares),
+            "pull",
+            "--full",
+            *api_options("rest"),
+        ]
+        run(command, env=crmsync_environment(servers, folder / "state"), folder=folder)
+        seconds: dict[str, float] = json.loads(shares.read_text())
+        total = sum(seconds.values())
+        return {"contacts": plan.latency, "shares": {name: spent / total for name, spent in seconds.items()}}
 
 
 CASES: dict[str, Callable[[Plan], Case]] = {
@@ -121,7 +123,7 @@ CASES: dict[str, Callable[[Plan], Case]] = {
     "b": latency,
     "c": memory,
     "d": quiet,
-    "p": whereabouts_of_time,
+    "p": whereabouts,
 }
 
 

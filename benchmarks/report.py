@@ -82,7 +82,7 @@ def text(results: dict[str, Any]) -> str:
         parts.append(_quiet(results["d"]))
     if "a" in results:
         parts.append(_requests(results["a"], results.get("b"), results.get("d")))
-    if results.get("p", {}).get("shares"):
+    if "p" in results:
         parts.append(_whereabouts(results["p"]))
     return "\n\n".join(part.strip() for part in [*parts, _METHOD]) + "\n"
 
@@ -204,8 +204,8 @@ def _whereabouts(p: dict[str, Any]) -> str:
     rows = [[f"`{name}`", f"{share:.1%}"] for name, share in shown]
     rows.append(["everything else", f"{1 - sum(share for _, share in shown):.1%}"])
     told = (
-        f"A full pull of {p['contacts']:,} contacts without latency, sampled by py-spy: the share of each function in "
-        "the time that threads were at work, with what it calls outside of crmsync."
+        f"A full pull of {p['contacts']:,} contacts without latency: the share of each function in the CPU of all "
+        "threads, with what it calls outside of crmsync (`programs/sampled.py`)."
     )
     return f"## Where crmsync's time goes\n\n{told}\n\n{_table(('', 'share'), rows)}"
 

@@ -20,7 +20,7 @@ def test_the_quick_run_measures_every_case_and_writes_the_page_and_the_plot(tmp_
     )
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "results.json").read_text())
-    assert set(results) == {"a", "b", "c", "d"}
+    assert set(results) == {"a", "b", "c", "d", "p"}
     for programs in (results["a"]["programs"], results["b"]["job"], results["b"]["inline"]):
         assert all(run["lost"] == 0 for run in programs["crmsync"])
         ours, floor = programs["crmsync"][0], programs["floor"][0]
