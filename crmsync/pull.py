@@ -16,7 +16,7 @@ from datetime import timedelta
 from crmsync import window as windows
 from crmsync.config.sync import Sync
 from crmsync.deletions import Deletions, Reconciliation
-from crmsync.delivery import Counts, Courier, Delivery, Limits, Position
+from crmsync.delivery import Counts, Courier, Delivery, Limits, Position, RecordLag
 from crmsync.destinations.base import Destination
 from crmsync.errors import NoWatermark, SourceChanged, Unconfirmed
 from crmsync.fit import fit
@@ -56,12 +56,14 @@ class Report:
     """What a run did. `window`, `watermark`: stamps, None where there is none. `notes`: for people.
 
     `lag_seconds` is the source's clock at the end less the watermark, None where either is not known.
+    `record_lag_seconds` is the longest time from a change to its proof, None where no change was delivered.
     """
 
     counts: Counts = field(default_factory=Counts)
     window: tuple[str | None, str] | None = None
     watermark: str | None = None
     lag_seconds: float | None = None
+    record_lag_seconds: float | None = None
     moved: bool = False
     resumed: bool = False
     new_rejects: int = 0
@@ -105,6 +107,7 @@ class Pull:
         self._links: tuple[Link, ...] = ()
         self._current: Plan | None = None
         self._clock_is_known = False
+        self._record_lag = RecordLag(source.now)
         self.report = Report()
 
     def run(self) -> Report:
@@ -160,6 +163,7 @@ class Pull:
                 self.report.new_rejects = self._journal.rejects.opened
                 self.report.open_rejects = len(self._journal.rejects)
                 self.report.lag_seconds = self._lag()
+                self.report.record_lag_seconds = self._record_lag.seconds
                 self._delivery.close()
                 self._journal.close()
 
@@ -191,6 +195,7 @@ class Pull:
             begin=self._begin_sending,
             check=self._stopper.check,
             takes_back_flags=self._sync.deletes == "flag",
+            proved=self._record_lag.proved,
         )
 
     def _begin_sending(self) -> None:
@@ -230,6 +235,8 @@ class Pull:
         self._delivery.write_all = plan.write_all
         self.report.resumed = self.report.resumed or plan.resumed
         self.report.window = (stamp(plan.window.start) if plan.window.start else None, stamp(plan.window.end))
+        follows_changes = self._asked.kind == "delta" and not plan.write_all
+        self._record_lag.since = self.report.window[0] if follows_changes else None
         log.info(
             "%s: %s the window from %s to %s",
             self._sync.name,

@@ -12,7 +12,7 @@ import click
 
 from crmsync.config import Config, Sync, load
 from crmsync.errors import ConfigError, CrmsyncError
-from crmsync.health import logs
+from crmsync.health import logs, tail
 from crmsync.health.redaction import Redactor, printable
 from crmsync.text import did_you_mean
 
@@ -57,6 +57,11 @@ def configure(
         log.warning("%s", warning)
     log.info("state %s, configuration %s", config.state, config.path or "from the environment")
     return config
+
+
+def keep_tail() -> tail.Tail:
+    """Keep the end of the log from here on, for whoever is told of it later."""
+    return tail.keep_tail(_redact)
 
 
 def chosen_syncs(config: Config, names: Sequence[str]) -> list[Sync]:

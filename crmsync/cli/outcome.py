@@ -44,6 +44,7 @@ def outcome(report: Report, config: Config, error: CrmsyncError | None) -> dict[
     return {
         "exit_code": code,
         "error": shown(error) if error else None,
+        "lock_held": isinstance(error, LockHeld),
         **counts.as_dict(),
         "new_rejects": report.new_rejects,
         "open_rejects": report.open_rejects,
@@ -55,6 +56,7 @@ def outcome(report: Report, config: Config, error: CrmsyncError | None) -> dict[
         "watermark": report.watermark,
         "watermark_moved": report.moved,
         "lag_seconds": report.lag_seconds,
+        "record_lag_seconds": report.record_lag_seconds,
         "notes": report.notes,
     }
 
@@ -108,6 +110,16 @@ def sentence(result: dict[str, Any]) -> str:
     watermark = f"; watermark {result['watermark']}" if result["watermark"] else ""
     ended = f"; stopped, exit code {result['exit_code']}" if result["error"] else ""
     return f"{result['sync']}: {', '.join(parts)} in {result['duration_seconds']:.1f} s{watermark}{ended}"
+
+
+def told(run_id: str, code: int, results: list[dict[str, Any]]) -> str:
+    """A run in a few lines, for those who were not there."""
+    lines = [f"run {run_id}: exit code {code}"]
+    for result in results:
+        lines.append(sentence(result))
+        lines += [f"  {result['error']}"] if result["error"] else []
+        lines += [f"  {note}" for note in result["notes"]]
+    return shown("\n".join(lines))
 
 
 def _by_reason(counts: dict[str, int]) -> str:

@@ -7,18 +7,19 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
 import click
 import orjson
 
-from crmsync.cli.common import chosen_syncs, common_options, configure
+from crmsync.cli.common import chosen_syncs, common_options, configure, keep_tail
 from crmsync.cli.moments import DURATION, INSTANT
-from crmsync.cli.outcome import keep, outcome, summarize, tell_about, worst
+from crmsync.cli.outcome import keep, outcome, summarize, tell_about, told, worst
 from crmsync.cli.wiring import Workplace, stopping
 from crmsync.config import Config, Sync
 from crmsync.errors import CrmsyncError, LockHeld
-from crmsync.health import logs
+from crmsync.health import logs, observers
 from crmsync.health.progress import Progress
 from crmsync.http import Stopper
 from crmsync.pull import Pull, Report
@@ -97,9 +98,14 @@ def command(
     if api:
         config = replace(config, salesforce=replace(config.salesforce, api=api))
     syncs = chosen_syncs(config, names)
-    with stopping(job.stopper, lambda: log.warning("stopping: waiting for what is in flight"), max_duration):
-        results = _all(config, syncs, job)
-    code = worst([result["exit_code"] for result in results])
+    watching = [] if dry_run else observers.configured(config, keep_tail, job.stopper)
+    with (
+        stopping(job.stopper, lambda: log.warning("stopping: waiting for what is in flight"), max_duration),
+        observers.Observers(watching) as watched,
+    ):
+        results = _all(config, syncs, job, watched)
+        code = worst([result["exit_code"] for result in results])
+        watched.end(code, told(job.run_id, code, results))
     if as_json:
         click.echo(_json({"run_id": job.run_id, "exit_code": code, **_paths(config), "syncs": results}))
     summarize(results, code)
@@ -118,10 +124,14 @@ class Job:
     stopper: Stopper
 
 
-def _all(config: Config, syncs: list[Sync], job: Job) -> list[dict[str, Any]]:
+def _all(config: Config, syncs: list[Sync], job: Job, watched: observers.Observers) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     try:
-        results.extend(_one(config, sync, job) for sync in syncs if job.stopper.reason is None)
+        results.extend(
+            watched.watch(sync, partial(_one, config, sync, job))
+            for sync in syncs
+            if job.stopper.reason is None
+        )
     except Exception:
         summarize(results, 1)
         raise

@@ -61,9 +61,10 @@ class _Flight:
 class Delivery:
     """Delivers the records of one run of one sync.
 
-    `begin` is called once, before the first parcel leaves; `check` raises where the run is to stop.
-    `write_all` sends also what the ledger knows; `takes_back_flags` clears the tombstone fields of a row that
-    is back. `abandoned` collects the Ids whose fate cannot be learned: they have to be read and added again.
+    `begin` is called once, before the first parcel leaves; `check` raises where the run is to stop; `proved` is
+    told the stamps of the records of each batch that is proved. `write_all` sends also what the ledger knows;
+    `takes_back_flags` clears the tombstone fields of a row that is back. `abandoned` collects the Ids whose fate
+    cannot be learned: they have to be read and added again.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Delivery:
         check: Callable[[], None],
         write_all: bool = False,
         takes_back_flags: bool = False,
+        proved: Callable[[list[str]], None] = lambda _stamps: None,
     ) -> None:
         self._courier = courier
         self._destination = destination
@@ -94,6 +96,7 @@ class Delivery:
         self._check = check
         self.write_all = write_all
         self.takes_back_flags = takes_back_flags
+        self._proved = proved
         self.abandoned: list[str] = []
         self._lost: list[_Flight] = []
         self._batch = Batch()
@@ -374,6 +377,7 @@ class Delivery:
         entries = list(zip(parcel.ids, parcel.keys, parcel.stamps, parcel.digests, strict=True))
         proved = [entry for index, entry in enumerate(entries) if index not in refused]
         self._ledger.remember(proved, set(parcel.tombstones))
+        self._proved([stamp for _, _, stamp, _ in proved])
         self._landed.update(parcel.ids, parcel.keys)
         for entry in proved:
             self._rejects.resolve(entry[0], "delivered")

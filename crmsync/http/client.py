@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 
 from crmsync.errors import ConfigError, CrmsyncError, Outage
 from crmsync.http.origins import origin_of
-from crmsync.http.wire import NoAnswer, Reply, fetch, new_session
+from crmsync.http.wire import READ_TIMEOUT, NoAnswer, Reply, fetch, new_session
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ class Client:
     """Requests to one service. Safe to use from several threads.
 
     `origin` binds the token: a request to any other scheme, host or port is refused, redirects included.
+    `timeout` is how many seconds a reply may keep one waiting.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Client:
         retry: Retry | None = None,
         stopper: Stopper | None = None,
         connections: int = 10,
+        timeout: float = READ_TIMEOUT,
     ) -> None:
         self.service = service
         self.origin = origin_of(origin)
@@ -134,6 +136,7 @@ class Client:
         self._budget = budget or Budget()
         self._retry = retry or Retry()
         self._stopper = stopper or Stopper()
+        self._timeout = timeout
         self._not_before = 0.0
         self._lock = threading.Lock()
         self._session = new_session(connections)
@@ -239,7 +242,17 @@ class Client:
                 )
             with self._lock:
                 self.requests[what] += 1
-            reply = fetch(self._session, method, url, body, headers, token, self.service, stream=stream)
+            reply = fetch(
+                self._session,
+                method,
+                url,
+                body,
+                headers,
+                token,
+                self.service,
+                stream=stream,
+                timeout=self._timeout,
+            )
             if reply.status not in (301, 302, 307, 308) or (reply.status < 307 and method != "GET"):
                 return reply
             url = urljoin(url, reply.headers.get("Location", ""))

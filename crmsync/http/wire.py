@@ -137,9 +137,11 @@ def fetch(
     service: str,
     *,
     stream: bool = False,
+    timeout: float = READ_TIMEOUT,
 ) -> Reply:
     """One exchange, the reply read whole within WHOLE_TIMEOUT, or a good one left open as a `stream`.
 
+    `timeout` is how many seconds the reply may keep silent; a reply read whole has three times as many.
     Raises NoAnswer, or ConfigError.
     """
     try:
@@ -149,13 +151,13 @@ def fetch(
             data=body,
             headers=dict(headers),
             auth=_Header(f"Bearer {token}" if token else None),
-            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+            timeout=(CONNECT_TIMEOUT, timeout),
             allow_redirects=False,
             stream=True,
         )
         if stream and response.ok:
             return Reply(response.status_code, response.headers, b"", _text_of(response, service))
-        with _cut_after(WHOLE_TIMEOUT, response):
+        with _cut_after(min(WHOLE_TIMEOUT, 3 * timeout), response):
             content = response.content
     except requests.exceptions.InvalidURL:
         raise ConfigError(f"{service}: {origin_of(url)} is not a usable URL") from None

@@ -97,7 +97,7 @@ class FileStore:
                 raise StateConflict(f"{path} has been written by somebody else meanwhile")
             if present:
                 _keep_previous(path)
-            _replace(path, data)
+            replace_file(path, data)
         return _version(data)
 
     def append(self, name: str, data: bytes) -> None:
@@ -121,7 +121,7 @@ class FileStore:
         path = self._path(name)
         with self._explained(name):
             self._directory(path.parent)
-            _replace(path, data)
+            replace_file(path, data)
 
     def names(self, prefix: str) -> list[str]:
         folder = self._path(prefix)
@@ -220,11 +220,12 @@ def _keep_previous(path: Path) -> None:
         shutil.copyfile(path, _previous(path))
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write beside, fsync, rename over, fsync the folder: a crash leaves the old file or the new one."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     try:
         try:
+            os.fchmod(descriptor, mode)
             _write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
