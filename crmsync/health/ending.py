@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Self
 
-CLOSED = (0, 3)
-"""The exit codes of a run that came to the end of its window."""
+from crmsync.health.run import FINISHED, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +40,34 @@ class Ending:
     @property
     def failed(self) -> bool:
         """Whether the run stopped before the end of its window."""
-        return self.exit_code not in CLOSED
+        return self.exit_code not in FINISHED
 
     @classmethod
     def of(cls, result: Mapping[str, Any], source: str, at: float) -> Self:
         """From what a pull tells of one sync."""
-        used, limit = result["quota"] or (None, None)
-        watermark = result["watermark"]
-        skipped = result["skipped"]
-        knows_its_state = watermark is not None or result["exit_code"] in CLOSED
+        run = Run.of(result)
+        used, limit = run.quota or (None, None)
+        knows_its_state = run.watermark is not None or not run.failed
         return cls(
             sync=result["sync"],
             source=source,
-            exit_code=result["exit_code"],
+            exit_code=run.exit_code,
             at=at,
-            duration_seconds=result["duration_seconds"],
-            in_step=result["exit_code"] in CLOSED and result["watermark_moved"],
+            duration_seconds=run.duration,
+            in_step=run.succeeded,
             lock_held=result["lock_held"],
             records={
-                "read": result["read"],
-                "written": result["written"] + result["replayed"],
-                "unchanged": result["unchanged"],
-                "skipped": sum(skipped.values()),
-                "rejected": sum(result["rejected"].values()) + sum(result["refused"].values()),
+                "read": run.read,
+                "written": run.written + result["replayed"],
+                "unchanged": run.unchanged,
+                "skipped": run.skips,
+                "rejected": run.rejects,
                 "deleted": result["tombstones"],
             },
-            skipped=skipped,
+            skipped=run.skipped,
             requests={side: sum(kinds.values()) for side, kinds in result["requests"].items()},
-            watermark=datetime.fromisoformat(watermark).timestamp() if watermark else None,
-            lag_seconds=result["lag_seconds"],
+            watermark=run.watermark.timestamp() if run.watermark else None,
+            lag_seconds=run.lag,
             record_lag_seconds=result["record_lag_seconds"],
             rejects_open=result["open_rejects"] if knows_its_state else None,
             api_used=used,
