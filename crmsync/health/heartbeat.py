@@ -49,7 +49,7 @@ class Heartbeat(Observer):
         self._ping("/start", b"", attempts=1)
 
     def end(self, code: int, endings: Sequence[Ending], said: str) -> None:
-        head = said.encode()[:MOST_SAID]
+        head = said.encode()[:MOST_SAID].decode(errors="ignore").encode()
         body = head + b"\n\n" + self._tail.last(MOST_BYTES - len(head) - 2)
         try:
             self._ping(_verdict(code, endings), body, attempts=ATTEMPTS)

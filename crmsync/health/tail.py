@@ -25,7 +25,10 @@ class Tail(logging.Handler):
         self._is_cut = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = self.format(record).encode("utf-8", "replace") + b"\n"
+        try:
+            line = self.format(record).encode("utf-8", "replace") + b"\n"
+        except Exception:  # noqa: BLE001 - a line that cannot be told does not end the run
+            return
         self._lines.append(line)
         self._size += len(line)
         while self._size > self._most:
@@ -34,13 +37,15 @@ class Tail(logging.Handler):
 
     def last(self, most: int) -> bytes:
         """Whole lines from the end, in at most so many bytes. Where older ones are missing, `...` says so."""
-        lines = list(self._lines)
+        self.acquire()
+        lines, is_cut = list(self._lines), self._is_cut
+        self.release()
         left = most - len(MISSING)
         kept: list[bytes] = []
         while lines and len(lines[-1]) <= left:
             left -= len(lines[-1])
             kept.append(lines.pop())
-        return (MISSING if lines or self._is_cut else b"") + b"".join(reversed(kept))
+        return (MISSING if lines or is_cut else b"") + b"".join(reversed(kept))
 
 
 def keep_tail(redact: Redactor) -> Tail:

@@ -19,6 +19,7 @@ FORBIDDEN = {
         "crmsync.sources.salesforce",
         "crmsync.destinations.experiture",
     ),
+    "health": ("crmsync.cli", "crmsync.pull", "crmsync.sources", "crmsync.destinations"),
     "config": ("crmsync.cli", "crmsync.pull", "crmsync.sources", "crmsync.destinations", "crmsync.state"),
     "setup": ("crmsync.cli", "crmsync.pull", "crmsync.sources", "crmsync.destinations", "crmsync.state"),
     "sandbox": (
