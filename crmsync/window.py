@@ -49,6 +49,7 @@ class BadRange(CrmsyncError):
     """A range that holds nothing."""
 
     exit_code = 2
+    topic = "usage"
 
 
 @dataclass(frozen=True, slots=True)

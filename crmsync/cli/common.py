@@ -94,8 +94,8 @@ def shown(text: object) -> str:
 def say_error(error: CrmsyncError) -> None:
     """Put what ended a command into the log."""
     _make_heard()
-    more = {"hint": error.hint, "exit_code": error.exit_code, "correlation_id": error.correlation_id}
-    log.error("%s", error.message, extra=more)
+    more = {"hint": error.hint, "docs": error.page, "exit_code": error.exit_code}
+    log.error("%s", error.message, extra={**more, "correlation_id": error.correlation_id})
 
 
 def say_bug() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -17,6 +18,8 @@ from crmsync.health import logs
 from crmsync.health.redaction import printable
 from crmsync.ownership import written_fields
 from crmsync.state.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
 
 EPILOG = """\b
 Examples:
@@ -71,7 +74,7 @@ def command(
         for sentence in shape.advice:
             click.echo(shown(sentence))
     if unknown:
-        click.echo(f"{unknown}: nothing is said about it", err=True)
+        log.warning("%s: nothing is said about it", unknown)
 
 
 def _accept(place: Workplace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +22,8 @@ from crmsync.state import open_lock, open_store
 from crmsync.state.rejects import RejectEntry, Rejects
 from crmsync.text import count
 from crmsync.window import Range
+
+log = logging.getLogger(__name__)
 
 EPILOG = """\b
 Examples:
@@ -54,7 +57,7 @@ def list_(
     for entry in entries:
         origin = "here" if entry.origin == "here" else "by the destination"
         click.echo(shown(f"{entry.id}  {entry.code}  {entry.field or '-'}  {origin}  since {entry.first_at}"))
-    click.echo(count(len(entries), "open reject"), err=True)
+    log.info("%s", count(len(entries), "open reject"))
 
 
 @command.command("show", epilog="Example: crmsync rejects show 0035e00000AbCdEAAV --values")

@@ -27,7 +27,14 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.option("--contacts", default=1000, show_default=True, type=click.IntRange(0, 2_000_000), metavar="N")
+@click.option(
+    "--contacts",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(0, 2_000_000),
+    metavar="N",
+    help="How many people there are.",
+)
 @click.option(
     "--seed", default=1, show_default=True, metavar="S", help="The same seed gives the same people."
 )

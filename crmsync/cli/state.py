@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import click
 import orjson
@@ -10,9 +12,13 @@ import orjson
 from crmsync.cli.common import common_options, configure, one_sync, shown
 from crmsync.cli.moments import INSTANT
 from crmsync.config import Config, Sync
-from crmsync.errors import StateError
-from crmsync.state import open_lock, open_store
+from crmsync.config.settings import BY_VARIABLE
+from crmsync.config.values import parse
+from crmsync.errors import ConfigError, StateError, StateMoved
+from crmsync.health import logs
+from crmsync.state import open_lock, open_store, require_fit
 from crmsync.state.checkpoint import Checkpoint, Progress, State, new_state, stamp
+from crmsync.state.moving import move
 from crmsync.state.outbox import Outbox
 from crmsync.state.store import Store
 
@@ -22,12 +28,13 @@ Examples:
   crmsync state set contacts --watermark 2026-05-01
   crmsync state force-unlock contacts
   crmsync state abandon-job contacts 8f0c
+  crmsync state move s3://acme-sync/prod
 """
 
 
 @click.group(epilog=EPILOG)
 def command() -> None:
-    """Show or set how far a sync is."""
+    """Show or set how far a sync is; move it elsewhere."""
 
 
 @command.command("show", epilog="Example: crmsync state show --json")
@@ -124,6 +131,39 @@ def abandon_job(name: str, job: str, config_path: str | None, verbosity: int) ->
     click.echo(f"{sync.name}: job {job} given up; the next pull reads its {len(found[0])} rows again")
 
 
+@command.command("move", epilog="Example: crmsync state move s3://acme-sync/prod")
+@click.argument("place", metavar="PLACE")
+@common_options
+def move_(place: str, config_path: str | None, verbosity: int) -> None:
+    """Move the state of every sync to another directory or to s3://bucket/prefix.
+
+    What is left behind refuses to be used, and says where the state is now.
+    """
+    config = configure(config_path, verbosity, require=frozenset())
+    target_config = replace(config, state=_location(place))
+    source, target = open_store(config), open_store(target_config)
+    require_fit(target_config, target)
+    moved = [sync for sync in config.syncs if source.read(f"{sync.name}/state.json")]
+    if not moved:
+        raise StateError(f"{config.state} holds no state", hint="There is nothing to move.")
+    for sync in moved:
+        with (
+            open_lock(config, source, sync.name, logs.run_id()),
+            open_lock(target_config, target, sync.name, logs.run_id()),
+        ):
+            move(source, target, sync.name)
+        click.echo(shown(f"{sync.name}: moved to {target.location}"))
+    click.echo(shown(f"Set CRMSYNC_STATE to {target.location}, in every place that starts crmsync."))
+
+
+def _location(place: str) -> str:
+    """A place as CRMSYNC_STATE may name one. Raises ConfigError."""
+    try:
+        return str(parse(BY_VARIABLE["CRMSYNC_STATE"], place, Path.cwd()))
+    except ValueError as wrong:
+        raise ConfigError(f"PLACE: {wrong}") from None
+
+
 def _setting(name: str | None, config_path: str | None, verbosity: int) -> tuple[Config, Sync, Store]:
     config = configure(config_path, verbosity, require=frozenset())
     return config, one_sync(config, name), open_store(config)
@@ -133,6 +173,8 @@ def _readable(checkpoints: Checkpoint) -> State | None:
     """The state, or None for one that is damaged: setting the watermark is the way out of that."""
     try:
         return checkpoints.load()
+    except StateMoved:
+        raise
     except StateError:
         return None
 

@@ -43,11 +43,22 @@ class FieldTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    source: str | None = Field(None, alias="from")
-    normalize: Normalization = "text"
-    region_from: Names = []
-    on_blank: Literal["keep", "clear"] = "keep"
-    const: Constant = None
+    source: str | None = Field(
+        None, alias="from", description="The source path, such as Email or Account.Name."
+    )
+    normalize: Normalization = Field(
+        "text",
+        description="What is made of the value: email lower-cases an address, and a malformed one costs the row; "
+        "phone gives E.164, and instant UTC to the second, where an unreadable value costs the field; text is "
+        "cleaned of control characters; none leaves it as it is.",
+    )
+    region_from: Names = Field(
+        [], description="With phone: source paths that tell the number's country, the best first."
+    )
+    on_blank: Literal["keep", "clear"] = Field(
+        "keep", description="What a blank value does: keep leaves the field out, clear empties it."
+    )
+    const: Constant = Field(None, description="A fixed value, instead of `from`.")
 
     def rule(self, target: str) -> FieldRule:
         return FieldRule(
@@ -65,17 +76,25 @@ class SyncTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str
-    source: str = "salesforce"
-    object: str
-    into: str = "profiles"
-    destination: str = "experiture"
-    match_key: str
-    owner: str = "crm"
-    require: Names = []
-    where: str | None = None
-    deletes: Literal["ignore", "flag"] = "ignore"
-    fields: dict[str, Annotated[FieldTable, BeforeValidator(_as_table)]]
+    name: str = Field(description="What the sync is called, by commands and in the state.")
+    source: str = Field("salesforce", description="Where rows come from.")
+    object: str = Field(description="The source's object, by its API name.")
+    into: str = Field("profiles", description="The destination's object.")
+    destination: str = Field("experiture", description="Where records go.")
+    match_key: str = Field(
+        description="The mapped field that finds the profile: an identity key of the destination's object."
+    )
+    owner: str = Field("crm", description="In whose name the sync writes; see `[ownership]`.")
+    require: Names = Field([], description="Mapped fields without which a row is skipped, and counted.")
+    where: str | None = Field(None, description="A condition of your own on the source's rows, in SOQL.")
+    deletes: Literal["ignore", "flag"] = Field(
+        "ignore",
+        description="What becomes of deleted rows: flag fills crm_deleted_at and crm_merged_into, which must "
+        "exist in the destination.",
+    )
+    fields: dict[str, Annotated[FieldTable, BeforeValidator(_as_table)]] = Field(
+        description="The mapping, as a table: a target field to a source path, or to the keys below."
+    )
 
     def sync(self) -> Sync:
         return Sync(

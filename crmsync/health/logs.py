@@ -24,7 +24,7 @@ _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ER
 """How syslog and the journal count."""
 _COLOURS = {logging.DEBUG: 2, logging.WARNING: 33, logging.ERROR: 31, logging.CRITICAL: 31}
 _DIM = 2
-MORE = ("sync", "correlation_id", "hint", "exit_code", "progress", "summary", "trace")
+MORE = ("sync", "correlation_id", "hint", "docs", "exit_code", "progress", "summary", "trace")
 """What a line may tell beside `ts`, `level`, `logger`, `msg` and `run_id`, which every line has."""
 
 _run_id = ""
@@ -150,7 +150,7 @@ class TextFormatter(logging.Formatter):
         said = record.getMessage()
         call = more.get("correlation_id", "")
         said += f" [correlation {call}]" if call and call not in said else ""
-        said += f"\n  → {more['hint']}" if more.get("hint") else ""
+        said += "".join(f"\n  → {more[name]}" for name in ("hint", "docs") if more.get(name))
         return f"{head} {printable(hanging(self._redact(said)) + self._redact(_trace(record)))}"
 
     def _in_colour(self, text: str, colour: int | None) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 
 import orjson
 
-from crmsync.errors import StateError
+from crmsync.errors import StateError, StateMoved
 from crmsync.state.store import Store
 
 FORMAT = 1
+MOVED = "moved"
+"""Stands in the place of the format where the state is somewhere else now."""
 DONE = "done"
 
 
@@ -94,6 +96,11 @@ class Checkpoint:
             form = body["format"]
         except (orjson.JSONDecodeError, KeyError, TypeError):
             raise StateError(f"{where} cannot be read", hint=way_out) from None
+        if form == MOVED:
+            raise StateMoved(
+                f"the state of sync {self._sync} has moved to {body.get('moved_to')}",
+                hint="Set CRMSYNC_STATE to that, in every place that starts crmsync.",
+            )
         if form != FORMAT:
             raise StateError(
                 f"{where} has format {form}, this crmsync knows format {FORMAT}",
@@ -116,6 +123,11 @@ class Checkpoint:
         body = {"format": FORMAT, **asdict(state)}
         data = orjson.dumps(body, option=orjson.OPT_INDENT_2)
         self._version = self._store.write(self.name, data, self._version)
+
+
+def moved_document(sync: str, location: str) -> bytes:
+    """What is left of a state that has moved."""
+    return orjson.dumps({"format": MOVED, "sync": sync, "moved_to": location}, option=orjson.OPT_INDENT_2)
 
 
 def _parse(body: dict[str, Any]) -> State:

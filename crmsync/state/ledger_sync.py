@@ -82,6 +82,13 @@ def upload(store: Store, sync: str, ledger: Ledger) -> None:
         log.warning("%s: the ledger was not uploaded (%s)", sync, getattr(error, "message", error))
 
 
+def duplicate(source: Path, target: Path) -> None:
+    """Put a copy of a ledger at `target`, where there is one to be copied."""
+    _remove(target)
+    if source.exists():
+        _copy(source, target)
+
+
 def _borrow(real: Store, sync: str, generation: str, path: Path) -> None:
     """A copy of the ledger for a rehearsal, which must not touch the real one."""
     present = real.find(f"{sync}/ledger.sqlite")

@@ -130,3 +130,46 @@ def test_two_machines_in_turn_end_at_the_value_the_crm_ended_at(
     title_in_crm("A")
     there.pull()
     assert title_in_cdp() == "A"
+
+
+def test_a_state_moves_to_s3_and_back_with_everything_in_it(
+    moto: Server, sandbox: Sandbox, crmsync: Crmsync
+) -> None:
+    first = crmsync.pull("--full")
+    sandbox.retitle(sandbox.delivered()[:2], "Held")
+    sandbox.fault("lose_answer", service="experiture", path="upsert-batch", times=None)
+    crmsync.pull(code=75)
+    sandbox.clear_faults()
+    here, credentials = str(crmsync.state), {**CREDENTIALS, "AWS_ENDPOINT_URL_S3": moto.endpoint}
+    crmsync.settings |= credentials
+
+    moved = crmsync.run("state", "move", moto.uri)
+    assert (moved.code, moto.uri in moved.out) == (0, True), moved.said
+    for command in (("pull",), ("state", "show"), ("state", "set", "--watermark", "1d"), ("check",)):
+        refused = crmsync.run(*command)
+        assert (refused.code, moto.uri in refused.said) == (78, True), refused.said
+
+    crmsync.settings["CRMSYNC_STATE"] = moto.uri
+    result = crmsync.pull("--full", "--changed")
+    assert (result["replayed"], result["written"], result["unchanged"]) == (2, 0, first["written"])
+    assert result["open_rejects"] == first["open_rejects"] > 0
+    assert crmsync.run("state", "move", here).code == 78, "what was left behind is no place to move to"
+
+    back = f"{here}-again"
+    assert crmsync.run("state", "move", back).code == 0
+    crmsync.settings["CRMSYNC_STATE"] = back
+    assert crmsync.pull("--full", "--changed")["unchanged"] == first["written"]
+    sandbox.assert_in_step()
+
+
+def test_a_state_moves_only_from_where_there_is_one_to_where_there_is_none(
+    sandbox: Sandbox, install: Install
+) -> None:
+    one, other, new = install(sandbox), install(sandbox), install(sandbox)
+    one.pull("--full")
+    other.pull("--full")
+    before = (one.files(), other.files())
+    assert one.run("state", "move", str(other.state)).code == 78
+    assert new.run("state", "move", str(one.state)).code == 78
+    assert one.run("state", "move", "s3://").code == 78
+    assert (one.files(), other.files()) == before

@@ -71,22 +71,27 @@ class QueryRefused(SalesforceError):
     """The query itself is at fault: MALFORMED_QUERY, INVALID_FIELD, INVALID_TYPE and their like."""
 
     exit_code = 78
+    topic = "configuration"
 
 
 class FieldGone(QueryRefused, SourceChanged):
     """INVALID_FIELD: the describe that the query was made from is no longer true."""
+
+    topic = SourceChanged.topic
 
 
 class LocatorLost(SalesforceError):
     """A page's link no longer works: its session ended, or it expired."""
 
     exit_code = 75
+    topic = Outage.topic
 
 
 class QueryTimeout(SalesforceError):
     """The query ran for too long."""
 
     exit_code = 75
+    topic = Outage.topic
 
 
 class UriTooLong(SalesforceError):
@@ -97,6 +102,7 @@ class NotThere(SalesforceError):
     """404: no such object, version or resource."""
 
     exit_code = 78
+    topic = "configuration"
 
 
 def refusal_of(reply: Reply) -> Refusal:
