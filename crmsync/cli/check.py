@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,10 @@ from crmsync.config import Config
 from crmsync.errors import CrmsyncError
 from crmsync.fit import fit
 from crmsync.health import logs
+from crmsync.health.observers import configured
+from crmsync.health.redaction import Redactor
+from crmsync.health.tail import Tail
+from crmsync.http import Stopper
 from crmsync.state import open_store, require_fit
 from crmsync.state.checkpoint import Checkpoint
 
@@ -62,6 +67,7 @@ def _lines(config: Config) -> Iterator[Line]:
     where = config.path or "the environment alone"
     yield Line("ok", "configuration", f"{where}, {len(config.syncs)} sync{'s' * (len(config.syncs) != 1)}")
     yield _tried(f"state {config.state}", partial(_try_state, config))
+    yield from _observers(config)
     for sync in config.syncs:
         with Workplace(config, sync, run_id=logs.run_id()) as place:
             source = _tried(f"{sync.name}: {sync.source} login and clock", partial(_clock, place))
@@ -79,6 +85,25 @@ def _tried(what: str, trial: Callable[[], str]) -> Line:
         return Line("ok", what, trial())
     except CrmsyncError as error:
         return Line("fail", what, str(error), error.exit_code)
+
+
+def _observers(config: Config) -> Iterator[Line]:
+    """Who is told of runs, as far as that shows without telling them anything."""
+    what = "metrics and heartbeat"
+    try:
+        told = configured(config, lambda: Tail(Redactor()), Stopper())
+    except CrmsyncError as error:
+        yield Line("fail", what, str(error), error.exit_code)
+        return
+    if told:
+        yield Line("ok", what, f"each run is told to {', '.join(observer.name for observer in told)}")
+    folder = config.prometheus_file.parent if config.prometheus_file else None
+    if folder and not os.access(folder, os.W_OK):
+        yield Line("warn", what, f"CRMSYNC_PROMETHEUS_FILE: this user may not write into {folder}")
+    if config.prometheus_file and config.prometheus_file.suffix != ".prom":
+        yield Line(
+            "warn", what, "CRMSYNC_PROMETHEUS_FILE: the node exporter reads only names that end in .prom"
+        )
 
 
 def _try_state(config: Config) -> str:

@@ -277,3 +277,16 @@ def test_a_missing_library_is_told_before_anything_is_read(
     assert (run.code, variable in run.err, "crmsync[metrics]" in run.err) == (78, True, True)
     assert (sandbox.requests(), heartbeat.taken()) == ([], [])
     assert crmsync.run("pull", "--full", "--dry-run", env=env).code == 0
+
+
+def test_check_says_who_is_told_and_tells_nobody(
+    watched: Crmsync, agent: StatsdAgent, heartbeat: Check, exposition: Path
+) -> None:
+    run = watched.run("check")
+    assert "told to CRMSYNC_STATSD, CRMSYNC_PROMETHEUS_FILE, CRMSYNC_HEARTBEAT_URL" in run.out
+    assert (agent.arrived(), heartbeat.taken(), exposition.exists()) == ([], [], False)
+    misplaced = watched.run(
+        "check", env={"CRMSYNC_PROMETHEUS_FILE": str(exposition.parent / "no" / "crmsync")}
+    )
+    assert "may not write into" in misplaced.out
+    assert "end in .prom" in misplaced.out
