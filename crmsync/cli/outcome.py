@@ -19,6 +19,9 @@ from crmsync.text import count
 
 log = logging.getLogger(__name__)
 
+ENOUGH = 1000
+"""So many runs, ten days of them every quarter of an hour, tell what is usual."""
+
 SEVERITY = (1, 2, 78, 77, 4, 3, 75, 130, 143, 0)
 """Of several syncs' exit codes the first in this order counts."""
 
@@ -64,12 +67,11 @@ def outcome(report: Report, config: Config, error: CrmsyncError | None) -> dict[
 def keep(result: dict[str, Any], report: Report, store: Store) -> None:
     """Add a finished run to the history, and note where it is unlike the runs before it."""
     history = History(store, result["sync"])
-    lines = history.runs()
-    unusual = deviations(Run.of(result), read_runs(lines))
+    unusual = deviations(Run.of(result), read_runs(history.runs(ENOUGH)))
     for sentence in unusual.values():
         report.note(sentence)
     result |= {"deviations": unusual, "notes": report.notes}
-    history.add(result, len(lines))
+    history.add(result)
 
 
 def _say(error: CrmsyncError) -> None:

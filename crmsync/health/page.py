@@ -154,11 +154,9 @@ def _facts(health: Health, now: datetime) -> Iterator[tuple[str, str, str]]:
     if health.quota and health.quota[1]:
         used, allowed = health.quota
         yield "Quota", f"{100 * used / allowed:.1f} %", f"{used:,} of {allowed:,} requests of the day"
-    yield (
-        "Mapping",
-        "changed" if health.mapping_changed else "as delivered",
-        f"{count(len(health.vanished), 'field')} vanished" if health.vanished else "",
-    )
+    if last:
+        vanished = f"{count(len(health.vanished), 'field')} vanished" if health.vanished else ""
+        yield "Mapping", "changed" if health.mapping_changed else "as delivered", vanished
 
 
 def _tile(name: str, value: str, small: str) -> Html:

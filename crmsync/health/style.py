@@ -39,6 +39,7 @@ border:1px solid var(--rule);border-radius:8px;overflow:hidden;margin:.9rem 0 0}
 .outstanding li{padding:.25rem 0 .25rem 26px;position:relative;overflow-wrap:anywhere}
 .outstanding .glyph{position:absolute;left:0;top:.62rem}
 .when{color:var(--soft);font-variant-numeric:tabular-nums}
+.nothing{margin-top:1rem}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;font-size:.86rem;color:var(--soft)}
 figure{margin:.7rem 0 0}
 figcaption{font-size:.9rem}
@@ -51,6 +52,7 @@ text.start{text-anchor:start}
 text.time,text.none,text.note{text-anchor:middle}
 text.note.start{text-anchor:start}text.note.end{text-anchor:end}
 text.note{font-weight:650}
+text.note,text.limit-name{paint-order:stroke;stroke:var(--card);stroke-width:4px;stroke-linejoin:round}
 .note.failure{fill:var(--bad)}.note.spike,.note.rejects,.note.drop{fill:var(--odd)}.note.gap{fill:var(--ink)}
 .bar{stroke-width:var(--narrow)}
 .bar.written{stroke:var(--bar)}.bar.rejected{stroke:var(--look)}.bar.skipped{stroke:var(--skip)}
