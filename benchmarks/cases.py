@@ -168,6 +168,11 @@ def typical(runs: Iterable[dict[str, Any]], name: str) -> float:
     return statistics.median(float(each[name]) for each in runs)
 
 
+def fastest(runs: Iterable[dict[str, Any]]) -> float:
+    """Seconds of wall, the least over the runs: what else the machine does only ever adds to them."""
+    return min(float(each["wall"]) for each in runs)
+
+
 def cpu_per_row(runs: Iterable[dict[str, Any]]) -> float:
     """µs of CPU for each row read, the median over the runs."""
     return statistics.median(each["cpu"] / each["rows"] * 1e6 for each in runs)
