@@ -172,7 +172,12 @@ class Courier:
 
         Raises Outage where the status may pass and nothing at all succeeds any more (law 8).
         """
-        log.info("a batch of %d was refused (%s); narrowing", len(parcel), refusal.reason.code)
+        log.info(
+            "a batch of %d was refused (%s); narrowing",
+            len(parcel),
+            refusal.reason.code,
+            extra={"correlation_id": refusal.reason.correlation_id},
+        )
         records = self._destination.unframe(parcel.body)
 
         def send(indices: list[int], patient: bool) -> Verdict:

@@ -44,9 +44,14 @@ class Progress:
         self._thread = threading.Thread(target=self._follow, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
-        if log.isEnabledFor(logging.INFO):
+        if self.is_shown:
             self._thread.start()
         return self
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether anybody wants to know."""
+        return log.isEnabledFor(logging.INFO)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -60,12 +65,13 @@ class Progress:
     def line(self, width: int) -> str:
         """What the terminal shows, in at most `width` columns: what matters least is left out first."""
         told = self._told()
+        if self._gauge.length:
+            told = {"name": told.pop("name"), "bar": self._bar(NARROWEST_BAR), **told}
         while len(told) > 1 and len("  ".join(told.values())) > width:
             del told[next(part for part in _LEAST_FIRST if part in told)]
-        room = width - len("  ".join(told.values())) - 4
-        if self._gauge.length and room >= NARROWEST_BAR:
-            self._gauge.width = min(WIDEST_BAR, room)
-            told["name"] += f"  [{self._gauge.format_bar()}]"
+        if "bar" in told:
+            room = width - len("  ".join(told.values())) + NARROWEST_BAR
+            told["bar"] = self._bar(min(WIDEST_BAR, room))
         return "  ".join(told.values())[:width]
 
     def report(self) -> None:
@@ -111,6 +117,10 @@ class Progress:
     def _done(self) -> int:
         return self._counts.read or self._counts.compared
 
+    def _bar(self, width: int) -> str:
+        self._gauge.width = width
+        return f"[{self._gauge.format_bar()}]"
+
     def _told(self) -> dict[str, str]:
         counts, gauge = self._counts, self._gauge
         done = self._done()
@@ -128,7 +138,7 @@ class Progress:
         return told
 
 
-_LEAST_FIRST = ("rejected", "written", "rate", "eta", "percent", "done")
+_LEAST_FIRST = ("rejected", "written", "bar", "rate", "eta", "percent", "done")
 
 
 def _gauge(length: int | None) -> ProgressBar[int]:

@@ -125,7 +125,7 @@ After=network-online.target
 
 [Service]
 Type=oneshot
-ExecStart={command} pull -v %i
+ExecStart={command} pull %i
 User={user}
 Group={group}
 {environment}

@@ -35,7 +35,7 @@ unset $(compgen -e | grep -E '^(SALESFORCE|EXPERITURE)_')
 # There is no network to wait for here, no basic.target and no journal.
 mkdir /etc/systemd/system/crmsync@.service.d /etc/systemd/system/crmsync@contacts.service.d
 printf '%s\n' '[Unit]' DefaultDependencies=no Wants= '[Service]' StandardOutput=append:/out/unit.txt \
-  StandardError=inherit > /etc/systemd/system/crmsync@.service.d/trial.conf
+  StandardError=inherit Environment=CRMSYNC_LOG_LEVEL=info > /etc/systemd/system/crmsync@.service.d/trial.conf
 systemctl daemon-reload
 start first
 printf '[Service]\nExecStart=\nExecStart=/usr/local/bin/crmsync pull -v --full %%i\n' \

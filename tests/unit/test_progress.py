@@ -10,6 +10,7 @@ import pty
 import re
 import struct
 import termios
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -59,6 +60,12 @@ def test_ids_being_compared_are_progress_too() -> None:
     assert made.line(80).startswith("contacts  4,000 compared")
 
 
+@pytest.mark.parametrize("width", [79, 99, 200])
+def test_an_ordinary_terminal_has_room_for_the_bar(width: int) -> None:
+    line = progress(25_000, 100_000, written=20_000).line(width)
+    assert re.search(r"\[=+ +\]  25%  25,000 of 100,000 read  .* left", line)
+
+
 @given(st.integers(1, 200), st.integers(0, 10**7), st.none() | st.integers(0, 10**7), st.integers(0, 10**7))
 def test_no_line_is_wider_than_the_terminal(
     width: int, read: int, expected: int | None, written: int
@@ -82,6 +89,20 @@ def test_the_log_is_told_the_same_in_words_and_in_numbers(caplog: pytest.LogCapt
     told = record.__dict__["progress"]
     assert (told["read"], told["expected"], told["written"], told["rejected"]) == (2500, 10_000, 2000, 50)
     assert told["eta_seconds"] > 0
+
+
+def test_without_a_terminal_the_log_hears_of_a_long_run_now_and_then(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crmsync.health.progress.INTERVAL", 0.01)
+    heard = threading.Event()
+    monkeypatch.setattr(logging.getLogger("crmsync.health.progress"), "info", lambda *_, **__: heard.set())
+    with caplog.at_level(logging.INFO, "crmsync"), Progress("contacts", Counts(read=7)):
+        assert heard.wait(30)
+    heard.clear()
+    with caplog.at_level(logging.WARNING, "crmsync"), Progress("contacts", Counts(read=7)) as quiet:
+        assert not quiet.is_shown
+    assert not heard.is_set()
 
 
 @pytest.fixture
