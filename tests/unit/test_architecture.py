@@ -33,6 +33,7 @@ FORBIDDEN = {
     ),
 }
 PURE = (
+    "comparison",
     "mapping",
     "normalize",
     "regions",
