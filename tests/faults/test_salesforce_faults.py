@@ -36,9 +36,9 @@ def logins(world: World) -> int:
     return len(world.requests("salesforce", "oauth2/token"))
 
 
-def pulls_all_the_same(world: World) -> Row:
+def pulls_all_the_same(world: World, *arguments: str) -> Row:
     """A full pull ends well, with every profile written once and as it should be."""
-    result = world.pull("--full")
+    result = world.pull("--full", *arguments)
     assert set(world.delivered()) == world.due()
     assert len(world.delivered()) == len(world.due()) == len(world.writes())
     world.assert_in_step()
@@ -569,7 +569,7 @@ def _(world: World) -> None:
     """QUERY_TIMEOUT halves the range until it is answered; no row is lost."""
     slow = error("QUERY_TIMEOUT", "Your query request was running for too long.")
     broken = world.fault("status", **QUERY, status=400, body=slow, times=3)
-    pulls_all_the_same(world)
+    pulls_all_the_same(world, "--api", "rest")
     assert world.hits(broken) == 3
     spans = [
         query for query in queries(world) if "ORDER BY SystemModstamp" in query and "FROM Contact" in query

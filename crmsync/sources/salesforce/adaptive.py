@@ -70,7 +70,11 @@ class AdaptiveChanges:
             return self._api == "bulk"
         if start is not None and self._window.end - start < LARGE:
             return False
-        return self._count(start) > self._threshold
+        try:
+            return self._count(start) > self._threshold
+        except QueryTimeout:
+            log.info("Salesforce takes too long to count the rows: there must be many")
+            return True
 
     def _by_rest(self, start: datetime | None) -> Iterator[Page]:
         """By REST, and where that takes Salesforce too long even in small parts, the rest by a bulk job."""
@@ -79,6 +83,8 @@ class AdaptiveChanges:
                 start = _instant(page.position) or start
                 yield page
         except QueryTimeout as timeout:
+            if self._api == "rest":
+                raise
             log.warning("Salesforce takes too long for these queries; the rest is read by a bulk job")
             try:
                 yield from self._by_bulk(start, resumable=False)
