@@ -16,6 +16,7 @@ import orjson
 
 from crmsync import normalize, regions
 from crmsync.config.sync import FieldRule, Sync
+from crmsync.paths import getter
 
 # Raised by one whenever the code below or in `normalize` would map a row differently from before.
 _RULES = 1
@@ -206,36 +207,18 @@ def _reader(rule: FieldRule, kind: str, hints: list[str], default_region: str | 
     """The function that reads one field's value out of a row."""
     if rule.const is not None or rule.source is None:
         return lambda _row: rule.const
-    get = _getter(rule.source)
+    get = getter(rule.source)
     match rule.normalize:
         case "email":
             return _checked_reader(get, normalize.email, _Fault.MALFORMED)
         case "instant":
             return _checked_reader(get, normalize.instant, _Fault.INVALID)
         case "phone":
-            return _phone_reader(get, [_getter(path) for path in hints], default_region)
+            return _phone_reader(get, [getter(path) for path in hints], default_region)
         case "text":
             return _text_reader(get, is_id=kind in _ID_TYPES)
         case "none":
             return _raw_reader(get)
-
-
-def _getter(path: str) -> _Reader:
-    """Reads a source path; None where the column, or a parent on the way, is missing or null."""
-    *parents, name = path.split(".")
-
-    def flat(row: _Row) -> Any:
-        return row.get(name)
-
-    def nested(row: _Row) -> Any:
-        found: Any = row
-        for parent in parents:
-            found = found.get(parent)
-            if not isinstance(found, dict):
-                return None
-        return found.get(name)
-
-    return nested if parents else flat
 
 
 def _checked_reader(get: _Reader, normalized: Callable[[str], str | None], fault: _Fault) -> _Reader:

@@ -11,6 +11,8 @@ import unicodedata
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from crmsync import phones
+
 # An everyday lower-case address, which the full validator accepts as well (a property test holds it to that).
 PLAIN_EMAIL = re.compile(
     r"(?=.{6,254}\Z)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@"
@@ -58,13 +60,18 @@ def is_valid_email(address: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=32_768)
 def phone(value: str, region: str | None = None) -> str | None:
     """The number in E.164 (`+14155552671`); None if it is not a valid number. An extension is dropped.
 
     `region` is the alpha-2 code of the country in whose way a number without `+` is written. A value with two
     numbers in it is not valid.
     """
+    return phones.everyday(value, region) or any_phone(value, region)
+
+
+@lru_cache(maxsize=16_384)
+def any_phone(value: str, region: str | None) -> str | None:
+    """The same by the library's general parser, which reads anything and takes its time for it."""
     import phonenumbers
 
     try:
@@ -76,6 +83,7 @@ def phone(value: str, region: str | None = None) -> str | None:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
+@lru_cache(maxsize=1024)
 def instant(value: str) -> str | None:
     """An ISO 8601 instant as `2024-05-01T10:11:12Z`: UTC, fraction cut; None if unreadable or zoneless."""
     written = value.strip()
@@ -107,8 +115,8 @@ def _parsed(written: str) -> str | None:
 
 def text(value: str) -> str:
     """Without control characters (line breaks and tabs are such), in NFC, trimmed. May be empty."""
-    if value.isprintable():
-        return value.strip() if value.isascii() else unicodedata.normalize("NFC", value).strip()
+    if value.isascii() and value.isprintable():
+        return value.strip()
     return unicodedata.normalize("NFC", _UNSENDABLE.sub("", value)).strip()
 
 
@@ -117,7 +125,7 @@ def id18(value: str) -> str:
 
     Each of the three tells which of five characters are upper-case: Ids then differ even where case is lost.
     """
-    if not _ID_15.fullmatch(value):
+    if len(value) != 15 or not _ID_15.fullmatch(value):
         return value
     return value + "".join(_ID_ALPHABET[_upper_bits(value[start : start + 5])] for start in (0, 5, 10))
 

@@ -7,11 +7,12 @@ what its children were delivered with; a parent that comes by with other values 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
+from crmsync.paths import getter
 from crmsync.sources.base import Link, Row
 
 Seen = dict[tuple[str, str], bytes | None]
@@ -23,27 +24,19 @@ def digest(values: Sequence[Any]) -> bytes:
     return hashlib.blake2b(orjson.dumps(values), digest_size=16).digest()
 
 
-def seen_in(rows: Iterable[Row], links: Sequence[Link]) -> Seen:
+def seen_in(rows: Sequence[Row], links: Sequence[Link]) -> Seen:
     """The parents of these rows, and what the rows show of them."""
-    shown: dict[tuple[str, str], list[Any] | None] = {}
-    for row in rows:
-        for link in links:
-            parent_id = at(row, link.key)
-            if not parent_id:
-                continue
-            parent = at(row, link.chain) or {}
-            values = [parent.get(name) for name in link.fields]
-            known = shown.setdefault((link.chain, parent_id), values)
-            if known != values:
-                shown[link.chain, parent_id] = None
-    return {place: None if values is None else digest(values) for place, values in shown.items()}
-
-
-def at(row: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path, None where a parent on the way is null."""
-    found: Any = row
-    for name in path.split("."):
-        if not isinstance(found, dict):
-            return None
-        found = found.get(name)
-    return found
+    seen: Seen = {}
+    for link in links:
+        key, parent = getter(link.key), getter(link.chain)
+        fields = [getter(name) for name in link.fields]
+        shown: dict[str, list[Any] | None] = {}
+        for row in rows:
+            parent_id = key(row)
+            if parent_id:
+                held = parent(row) or {}
+                values = [field(held) for field in fields]
+                if shown.setdefault(parent_id, values) != values:
+                    shown[parent_id] = None
+        seen |= {(link.chain, i): None if values is None else digest(values) for i, values in shown.items()}
+    return seen

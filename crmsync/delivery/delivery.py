@@ -379,8 +379,9 @@ class Delivery:
         self._ledger.remember(proved, set(parcel.tombstones))
         self._proved([stamp for _, _, stamp, _ in proved])
         self._landed.update(parcel.ids, parcel.keys)
-        for entry in proved:
-            self._rejects.resolve(entry[0], "delivered")
+        if self._rejects:
+            for entry in proved:
+                self._rejects.resolve(entry[0], "delivered")
         if refused:
             self._keep_refused(parcel, refused)
         self._rejects.flush()

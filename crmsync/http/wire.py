@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TextIO
 
@@ -37,7 +38,7 @@ class NoAnswer(Outage):
     """The service could not be reached, or the reply broke off. Whether it acted is not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
     """One HTTP reply. `headers` are looked up whatever their case.
 
@@ -56,6 +57,10 @@ class Reply:
 
     def json(self) -> Any:
         """The body as JSON, None where it is none (an HTML page, an empty body, a truncated one)."""
+        return self._parsed
+
+    @cached_property
+    def _parsed(self) -> Any:
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:

@@ -115,10 +115,12 @@ class Ledger:
                 found[key] = max(found.get(key, ("", "")), (stamp, row_id))
         return found
 
-    def forget(self, ids: Iterable[str]) -> None:
+    def forget(self, ids: Sequence[str]) -> None:
         """Forget what was proved of these Ids, durably: their records are about to be sent."""
-        with self._durably():
-            self._db.executemany("UPDATE entries SET digest = NULL WHERE id = ?", ((i,) for i in ids))
+        proved = [(row_id,) for row_id, entry in self.lookup(ids).items() if entry.digest is not None]
+        if proved:
+            with self._durably():
+                self._db.executemany("UPDATE entries SET digest = NULL WHERE id = ?", proved)
 
     def remember(
         self, entries: Iterable[tuple[str, str, str, bytes]], tombstones: Container[str] = ()
@@ -158,13 +160,17 @@ class Ledger:
         A parent that is not known yet is noted only while `everything` is read: its other children may have
         been delivered with something else. Rows that disagree with what is known make it unknown.
         """
-        known = self._parents(list(seen))
-        new = [(*place, shown) for place, shown in seen.items() if everything and place not in known]
-        doubtful = [place for place, digest in known.items() if digest is not None and digest != seen[place]]
-        if new or doubtful:
-            with self._transaction():
-                self._db.executemany("INSERT INTO parents VALUES (?, ?, ?, NULL)", new)
-                self._db.executemany("UPDATE parents SET digest = NULL WHERE chain = ? AND id = ?", doubtful)
+        places = [(*place, digest) for place, digest in seen.items()]
+        if not places:
+            return
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE parents SET digest = NULL "
+                "WHERE chain = ? AND id = ? AND digest IS NOT NULL AND digest IS NOT ?",
+                places,
+            )
+            if everything:
+                self._db.executemany("INSERT OR IGNORE INTO parents VALUES (?, ?, ?, NULL)", places)
 
     def changed_parents(self, chain: str, values: Mapping[str, bytes]) -> set[str]:
         """Of these parents those whose children may show other values. They count as known once settled."""
