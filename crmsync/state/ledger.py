@@ -19,6 +19,8 @@ from crmsync.errors import CrmsyncError, StateError, TryAgain
 
 FORMAT = "1"
 _CHUNK = 500
+_PAGES_IN_WAL = 4000
+"""16 MB: a page that many batches touch is written to the database once, not each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Ledger:
             path.chmod(0o600)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={_PAGES_IN_WAL}")
             self._db.executescript(_SCHEMA)
             if self._meta("format") not in ("", FORMAT):
                 raise StateError(f"{path} has an unknown format", hint="Update crmsync, or move it away.")
@@ -117,10 +120,10 @@ class Ledger:
 
     def forget(self, ids: Sequence[str]) -> None:
         """Forget what was proved of these Ids, durably: their records are about to be sent."""
-        proved = [(row_id,) for row_id, entry in self.lookup(ids).items() if entry.digest is not None]
-        if proved:
-            with self._durably():
-                self._db.executemany("UPDATE entries SET digest = NULL WHERE id = ?", proved)
+        with self._durably():
+            for chunk in _chunks(ids):
+                among = f"{_FORGET} AND id IN ({_marks(chunk)})"
+                self._db.execute(among, chunk)
 
     def remember(
         self, entries: Iterable[tuple[str, str, str, bytes]], tombstones: Container[str] = ()
@@ -164,13 +167,7 @@ class Ledger:
         if not places:
             return
         with self._transaction():
-            self._db.executemany(
-                "UPDATE parents SET digest = NULL "
-                "WHERE chain = ? AND id = ? AND digest IS NOT NULL AND digest IS NOT ?",
-                places,
-            )
-            if everything:
-                self._db.executemany("INSERT OR IGNORE INTO parents VALUES (?, ?, ?, NULL)", places)
+            self._db.executemany(_NOTE_NEW_PARENT if everything else _DOUBT_PARENT, places)
 
     def changed_parents(self, chain: str, values: Mapping[str, bytes]) -> set[str]:
         """Of these parents those whose children may show other values. They count as known once settled."""
@@ -276,6 +273,12 @@ def _marks(values: Sequence[str]) -> str:
     return ",".join("?" * len(values))
 
 
+_FORGET = "UPDATE entries SET digest = NULL WHERE digest IS NOT NULL"
+_NOTE_NEW_PARENT = (
+    "INSERT INTO parents VALUES (?, ?, ?, NULL) "
+    "ON CONFLICT (id, chain) DO UPDATE SET digest = NULL WHERE digest IS NOT excluded.digest"
+)
+_DOUBT_PARENT = "UPDATE parents SET digest = NULL WHERE chain = ? AND id = ? AND digest IS NOT ?"
 _ONLY_HERE = "SELECT id FROM entries WHERE deleted = 0 EXCEPT SELECT id FROM others"
 _ONLY_OTHERS = "SELECT id FROM others EXCEPT SELECT id FROM entries WHERE deleted = 0"
 _SCHEMA = """
