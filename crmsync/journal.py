@@ -15,6 +15,7 @@ from crmsync.sources.base import Bookmark, Job
 from crmsync.state import ledger_sync
 from crmsync.state import overlap as overlaps
 from crmsync.state.checkpoint import DONE, Checkpoint, Progress, State, moment, new_state, stamp
+from crmsync.state.dry import DryStore
 from crmsync.state.ledger import Ledger
 from crmsync.state.outbox import Outbox
 from crmsync.state.rejects import Rejects
@@ -84,8 +85,12 @@ class Journal:
         self.state.progress.covered = stamp(covered)
 
     def bookmark(self, plan: Plan) -> Bookmark:
-        """Where this window's job is kept; one that moves no watermark has no place in the state."""
-        return _Bookmark(self.state, self._save) if plan.moves else _NoBookmark()
+        """Where this window's job is kept; one that moves no watermark has no place in the state.
+
+        A rehearsal goes on with no job of the real run, which would miss it afterwards.
+        """
+        has_place = plan.moves and not isinstance(self._store, DryStore)
+        return _Bookmark(self.state, self._save) if has_place else _NoBookmark()
 
     def start_of(self, stream: str, plan: Plan) -> datetime | None:
         """From where an ordered stream of this window has to be read."""

@@ -192,6 +192,13 @@ class Client:
             self._stopper.sleep(self._retry.pause(attempt, reply.retry_after if reply else None))
         raise AssertionError("unreachable")
 
+    def may_ask_again(self, attempt: int) -> bool:
+        """Whether a stream that broke off may be asked for anew after so many tries; if so, after a pause."""
+        if not self._go_on():
+            return False
+        self._stopper.sleep(self._retry.pause(attempt, None))
+        return True
+
     def close(self) -> None:
         self._session.close()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from . import test_deletes, test_experiture_faults, test_parents, test_salesforce_faults
+from . import test_bulk_faults, test_deletes, test_experiture_faults, test_parents, test_salesforce_faults
 from .registry import Faults
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +15,7 @@ PAGE = (ROOT / "docs" / "reliability.md").read_text()
 SECTIONS = {
     "Salesforce": {
         "test_salesforce_faults.py": test_salesforce_faults.FAULTS,
+        "test_bulk_faults.py": test_bulk_faults.FAULTS,
         "test_deletes.py": test_deletes.FAULTS,
         "test_parents.py": test_parents.FAULTS,
     },

@@ -724,15 +724,7 @@ def _(world: World) -> None:
     assert all(written[i] == department[i] for i in written if department[i])
 
 
-# --- 12 and 13: bulk queries, and what the request log shows
-
-
-@FAULTS.add("12-bulk-is-not-used")
-def _(world: World) -> None:
-    """A pull reads by REST alone, however much there is: no fault of a bulk job can reach it."""
-    pulls_all_the_same(world)
-    assert not world.requests("salesforce", "/jobs/query")
-    assert world.crm("bulk_jobs") == []
+# --- 13: what the request log shows (12, bulk queries, is test_bulk_faults.py)
 
 
 @FAULTS.add("13-requests-of-a-quiet-run")

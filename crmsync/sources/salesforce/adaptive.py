@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Literal
 
-from crmsync.sources.base import Bookmark, Page, Window
+from crmsync.sources.base import Bookmark, Job, Page, Window
 from crmsync.sources.salesforce.bulk import BulkQuery, BulkRefused
 from crmsync.sources.salesforce.changes import Changes
 from crmsync.sources.salesforce.errors import QueryTimeout
@@ -50,31 +50,34 @@ class AdaptiveChanges:
         self._api = api
         self._threshold = threshold
         self._at_work: BulkQuery | None = None
+        self._closed = False
 
     def pages(self, start: datetime | None) -> Iterator[Page]:
         start = start or self._window.start
-        if self._wants_bulk(start):
+        kept = self._bookmark.job()
+        if self._wants_bulk(start, begun=kept is not None):
             try:
-                yield from self._by_bulk(start, resumable=True)
+                yield from self._by_bulk(start, kept, resumable=True)
                 return
             except BulkRefused as refused:
                 log.warning("the Bulk API cannot be used (%s); reading by REST", refused)
+        elif kept is not None:
+            self._drop(kept)
         yield from self._by_rest(start)
 
     def close(self) -> None:
+        """May be called while another thread reads the pages."""
+        self._closed = True
         if self._at_work is not None:
             self._at_work.close()
 
-    def _wants_bulk(self, start: datetime | None) -> bool:
-        if self._api != "auto":
-            return self._api == "bulk"
+    def _wants_bulk(self, start: datetime | None, *, begun: bool) -> bool:
+        """Once a window was `begun` by a job, it is for a job."""
+        if self._api != "auto" or begun:
+            return self._api != "rest"
         if start is not None and self._window.end - start < LARGE:
             return False
-        try:
-            return self._count(start) > self._threshold
-        except QueryTimeout:
-            log.info("Salesforce takes too long to count the rows: there must be many")
-            return True
+        return is_large(lambda: self._count(start), self._threshold)
 
     def _by_rest(self, start: datetime | None) -> Iterator[Page]:
         """By REST, and where that takes Salesforce too long even in small parts, the rest by a bulk job."""
@@ -87,23 +90,47 @@ class AdaptiveChanges:
                 raise
             log.warning("Salesforce takes too long for these queries; the rest is read by a bulk job")
             try:
-                yield from self._by_bulk(start, resumable=False)
+                yield from self._by_bulk(start, None, resumable=False)
             except BulkRefused as refused:
                 log.warning("the Bulk API cannot be used either (%s)", refused)
                 raise timeout from None
 
-    def _by_bulk(self, start: datetime | None, *, resumable: bool) -> Iterator[Page]:
+    def _by_bulk(self, start: datetime | None, kept: Job | None, *, resumable: bool) -> Iterator[Page]:
         self._at_work = query = self._bulk(start)
-        kept = self._bookmark.job() if resumable else None
+        if self._closed:
+            query.close()
+        try:
+            self._make_ready(query, kept, resumable=resumable)
+            for rows in query.rows():
+                yield Page(rows, total=query.total if resumable else None)
+        except BulkRefused:
+            query.close()
+            raise
+
+    def _make_ready(self, query: BulkQuery, kept: Job | None, *, resumable: bool) -> None:
+        """Go on with the job of a run that was killed, or clear it away and make another."""
         if kept is not None and query.adopt(kept.name) and kept.is_current:
             log.info("going on with bulk job %s", kept.name)
-        else:
-            query.close()
-            name = query.create()
-            if resumable:
-                self._bookmark.note_job(name)
-        for rows in query.rows():
-            yield Page(rows, total=query.total if resumable else None)
+            return
+        query.clear_away()
+        name = query.create()
+        if resumable:
+            self._bookmark.note_job(name)
+
+    def _drop(self, kept: Job) -> None:
+        """Clear away the job of a run that was killed: this one reads by REST."""
+        query = self._bulk(self._window.start)
+        query.adopt(kept.name)
+        query.close()
+
+
+def is_large(count: Callable[[], int], threshold: int) -> bool:
+    """Whether there are more rows than the threshold. So many that they cannot even be counted are."""
+    try:
+        return count() > threshold
+    except QueryTimeout:
+        log.info("Salesforce takes too long to count the rows: there must be many")
+        return True
 
 
 def _instant(position: str | None) -> datetime | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,11 +37,13 @@ ROWS_PER_PAGE = 50_000
 """Asked for where pages are read one after the other."""
 PAGE_TRIES = 4
 FIRST_VERSION_WITH_PAGES = 58.0
+NO_CONTENT = 204
 
 _REFUSALS = frozenset(
     {"INVALIDENTITY", "API_ERROR", "FUNCTIONALITY_NOT_ENABLED", "FEATURENOTENABLED", "LIMIT_EXCEEDED"}
     | {"INVALIDJOB", "INVALIDOPERATION", "INVALID_TYPE_FOR_OPERATION", "API_DISABLED_FOR_ORG", "NOT_FOUND"}
 )
+_WITHOUT = "The next run begins another; `--api rest` does without."
 _PROMISING = ("UploadComplete", "InProgress", "JobComplete")
 
 
@@ -78,12 +82,16 @@ class BulkQuery:
         self._stopper = stopper
         self._deadline = deadline.total_seconds()
         self._operation = "queryAll" if everything else "query"
+        self._guard = threading.Lock()
+        self._closed = False
         self._job_id: str | None = None
         self._at_work = False
         self.total: int | None = None
 
     def create(self) -> str:
-        """Make the job and give its Id. Raises BulkRefused."""
+        """Make the job and give its name. Raises BulkRefused, or Outage where the query is closed by now."""
+        if unreadable := self._reader.unreadable:
+            raise BulkRefused(f"{', '.join(unreadable)}: no bulk query may select such a field")
         asked = {"operation": self._operation, "query": self._query, "contentType": "CSV", "lineEnding": "LF"}
         reply = self._client.ask("POST", "/jobs/query", "bulk job", asked)
         refusal = refusal_of(reply)
@@ -93,7 +101,7 @@ class BulkQuery:
         if not reply.ok or not isinstance(body, dict) or not body.get("id"):
             raise error_for(reply, "bulk job")
         self._take_up(str(body["id"]))
-        return f"{body['id']}@{self._client.version}"
+        return f"{body['id']}@{self._made_for}"
 
     def started(self) -> BulkQuery:
         """The same, its job made. Raises BulkRefused."""
@@ -103,15 +111,16 @@ class BulkQuery:
     def adopt(self, name: str) -> bool:
         """Go on with the job of an earlier run that `create` gave this name.
 
-        False where nothing can come of it any more; results belong to the API version of their job.
+        False where nothing can come of it any more, or it is of another query (the mapping may have changed);
+        results belong to the API version of their job.
         """
-        job_id, _, version = name.partition("@")
+        job_id, _, made_for = name.partition("@")
         try:
             state = str(self._look(job_id).get("state"))
-        except NotThere:
+        except SalesforceError:
             return False
         self._take_up(job_id)
-        return state in _PROMISING and version == self._client.version
+        return state in _PROMISING and made_for == self._made_for
 
     def rows(self) -> Iterator[list[Row]]:
         """The rows, some at a time, in no order. Raises BulkRefused, or Outage where not all of them came."""
@@ -122,11 +131,21 @@ class BulkQuery:
             received += len(rows)
             yield rows
         if result.rows is not None and received < result.rows:
-            raise Outage(f"only {received:,} of the {result.rows:,} rows of a bulk job arrived")
+            raise Outage(
+                f"only {received:,} of the {result.rows:,} rows of a bulk job arrived",
+                hint=_WITHOUT,
+            )
 
     def close(self) -> None:
-        """Leave nothing behind in the org. What goes wrong with that is no error of the run."""
-        job_id, self._job_id = self._job_id, None
+        """Leave nothing behind in the org, now and should another thread be making a job just now."""
+        with self._guard:
+            self._closed = True
+        self.clear_away()
+
+    def clear_away(self) -> None:
+        """Abort and delete the job, if there is one. What goes wrong with that is no error of the run."""
+        with self._guard:
+            job_id, self._job_id = self._job_id, None
         if job_id is None:
             return
         try:
@@ -136,8 +155,18 @@ class BulkQuery:
         except CrmsyncError as error:
             log.info("bulk job %s could not be cleared away: %s", job_id, error)
 
+    @property
+    def _made_for(self) -> str:
+        """API version and query, in short."""
+        return f"{self._client.version}/{hashlib.blake2b(self._query.encode(), digest_size=8).hexdigest()}"
+
     def _take_up(self, job_id: str) -> None:
-        self._job_id, self._at_work = job_id, True
+        with self._guard:
+            self._job_id, self._at_work = job_id, True
+            closed = self._closed
+        if closed:
+            self.clear_away()
+            raise Outage(f"bulk job {job_id} came too late for its run")
 
     def _look(self, job_id: str) -> dict[str, Any]:
         body = self._client.get(f"/jobs/query/{job_id}", "bulk poll")
@@ -165,7 +194,7 @@ class BulkQuery:
                     self._at_work = False
                     raise Outage(
                         f"bulk job {job_id} was aborted by somebody in the org",
-                        hint="The next run begins another; `--api rest` does without.",
+                        hint=_WITHOUT,
                     )
                 case state:
                     if time.monotonic() > until:
@@ -184,15 +213,19 @@ class BulkQuery:
 
     def _page_links(self, job_id: str) -> Iterator[str]:
         """Where each page is, from lists of a few at a time."""
-        url: str | None = f"/jobs/query/{job_id}/resultPages"
-        for _ in itertools.count():
-            body = self._client.get(url or "", "bulk pages")
-            for entry in body.get("resultPages") or ():
-                yield str(entry.get("resultUrl") or entry.get("resultLink"))
-            following = body.get("nextRecordsUrl") or body.get("nextRecordUrl")
-            if body.get("done") is not False or not following or following == url:
-                return
-            url = str(following)
+        url, following = "", f"/jobs/query/{job_id}/resultPages"
+        while following and following != url:
+            url = following
+            try:
+                body = self._client.get(url, "bulk pages")
+                links = [entry.get("resultUrl") or entry["resultLink"] for entry in body["resultPages"]]
+            except SalesforceError as error:
+                raise _unreadable(error) from None
+            except (AttributeError, KeyError, TypeError):
+                raise Outage("Salesforce does not tell where the pages of a bulk job are") from None
+            yield from links
+            goes_on = body.get("done") is False
+            following = (body.get("nextRecordsUrl") or body.get("nextRecordUrl") or "") if goes_on else ""
 
     def _page(self, url: str) -> Iterator[list[Row]]:
         return _Page(self._client, self._reader, url).rows()
@@ -232,30 +265,41 @@ class _Page:
                     yield rows
                 if given >= counted:
                     return
-                log.info("a page of a bulk job is shorter than it says; it is read again")
+                why = f"{given:,} of its {counted:,} rows arrived"
             except Outage as error:
-                if attempt == PAGE_TRIES:
-                    raise
-                log.info("a page of a bulk job broke off, it is read again: %s", error.message)
+                why = error.message
             finally:
                 stream.close()
-        raise Outage("a page of a bulk job keeps coming with fewer rows than it says")
+            if attempt == PAGE_TRIES or not self._client.http.may_ask_again(attempt):
+                raise Outage(f"a page of a bulk job cannot be read to its end: {why}")
+            log.info("a page of a bulk job is read again: %s", why)
 
     def _open(self) -> tuple[TextIO, int]:
+        """The page, and how many rows it says that it has."""
         try:
             reply = self._client.open_csv(self._url, "bulk page")
         except SalesforceError as error:
-            raise Outage(f"the results of a bulk job cannot be read ({error.refusal.words})") from None
+            raise _unreadable(error) from None
+        assert reply.stream is not None
+        if reply.status == NO_CONTENT:
+            reply.stream.close()
+            raise Outage("Salesforce gives no results of a bulk job that it says is complete")
         locator = reply.headers.get("Sforce-Locator", "").strip()
         self.following = "" if locator == "null" else locator
         counted = reply.headers.get("Sforce-NumberOfRecords", "")
-        assert reply.stream is not None
         return reply.stream, int(counted) if counted.isdigit() else 0
 
     def _behind(self, page: TextIO, given: int) -> Iterator[list[Row]]:
         rows = itertools.islice(self._reader.rows(page), given, None)
         while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
             yield some
+
+
+def _unreadable(error: SalesforceError) -> Outage:
+    return Outage(
+        f"the results of a bulk job cannot be read ({error.refusal.words})",
+        hint=_WITHOUT,
+    )
 
 
 def _failure(message: str) -> Exception:

@@ -60,37 +60,47 @@ class RowReader:
         self._columns = list(columns)
         self._types = types
 
+    @property
+    def unreadable(self) -> list[str]:
+        """The columns that no bulk query may select."""
+        return [name for name in self._columns if self._types.get(name) in UNREADABLE_TYPES]
+
     def rows(self, lines: Iterable[str]) -> Iterator[Row]:
         """The rows of one page, whether or not the names of the columns stand above them.
 
-        Raises Outage for a line that has not as many values as there are columns: the page broke off in it.
+        Where they do not, the order is that of the pages before. Raises Outage for a line that has not as many
+        values as there are columns, or that does not end: the page broke off in it.
         """
-        parsed = csv.reader(lines)
-        first = next(parsed, None)
-        if first is None:
-            return
-        names = self._as_header(first)
-        build = _builder(names or self._columns, self._types)
-        if names is None:
-            yield build(first)
-        width = len(self._columns)
-        for values in parsed:
-            if len(values) != width:
-                raise Outage("a page of a bulk job broke off within a row")
-            yield build(values)
+        parsed = csv.reader(lines, strict=True)
+        try:
+            first = next(parsed, None)
+            if first is None:
+                return
+            has_header = self._take_header(first)
+            build = _builder(self._columns, self._types)
+            if not has_header:
+                yield build(first)
+            width = len(self._columns)
+            for values in parsed:
+                if len(values) != width:
+                    raise Outage("a page of a bulk job broke off within a row")
+                yield build(values)
+        except csv.Error:
+            raise Outage("a page of a bulk job broke off within a value") from None
 
-    def _as_header(self, values: list[str]) -> list[str] | None:
-        """The names in a page's first line, in the SELECT's spelling and the page's order; None for a row.
+    def _take_header(self, values: list[str]) -> bool:
+        """Whether a page's first line names the columns. Their order there is kept, in the SELECT's spelling.
 
         Versions before 50 order the columns by the alphabet.
         """
-        spelled = {name.lower(): name for name in self._columns}
-        names = [spelled.get(value.lower()) for value in values]
-        if len(values) == len(self._columns) and set(names) == set(self._columns):
-            return [name for name in names if name is not None]
         if len(values) != len(self._columns):
             raise Outage("a page of a bulk job has other columns than were asked for")
-        return None
+        spelled = {name.lower(): name for name in self._columns}
+        names = [spelled[value.lower()] for value in values if value.lower() in spelled]
+        if len(set(names)) != len(values):
+            return False
+        self._columns = names
+        return True
 
 
 def _builder(names: Sequence[str], types: Mapping[str, str]) -> Callable[[Sequence[str]], Row]:
