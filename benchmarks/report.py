@@ -26,9 +26,9 @@ python3 -m venv .venv && .venv/bin/pip install -e '.[sandbox]'
 .venv/bin/python benchmarks/run.py
 ```
 
-which takes about {minutes} minutes and needs Linux, two cores and 4 GB. `--only a,d` measures some of it anew,
-`--help` tells the rest. Figures of different machines do not compare; ratios within a case do: its programs ran in
-turn beside the same servers.
+which takes about 20 minutes on a machine that does nothing else, and needs Linux, two cores and 2 GB. `--only a,d`
+measures some of it anew, `--help` tells the rest. Figures of different machines do not compare; ratios within a case
+do: its programs ran in turn beside the same servers.
 
 ![All results side by side](results.svg)
 """
@@ -62,6 +62,9 @@ national form; 3 % of the contacts have no address and 0.2 % a malformed one.
   *Row by row* yields what `query_all_iter` gives and maps in the destination; *page by page* yields lists of mapped
   records, the faster way. simple-salesforce speaks https alone: an adapter on its session leaves TLS out.
 
+Lost are contacts with a well-formed address that did not arrive. What the others deliver beyond those are contacts
+with a malformed one, which crmsync keeps as rejects.
+
 None but crmsync normalizes phones, checks addresses, proves what was delivered, or goes on after a crash without
 loss. Only crmsync and the floor look at what became of a batch.
 """
@@ -69,7 +72,7 @@ loss. Only crmsync and the floor look at what became of a batch.
 
 def text(results: dict[str, Any]) -> str:
     """The whole page, in Markdown."""
-    parts = [_COMMAND.format(minutes=40), _machine(results), _held(bars(results))]
+    parts = [_COMMAND, _machine(results), _held(bars(results))]
     if "a" in results:
         a = results["a"]
         parts.append(

@@ -38,6 +38,7 @@ def main() -> None:
     session = requests.Session()
     session.headers["Authorization"] = f"Bearer {os.environ['API_KEY']}"
     waiting: list[dict[str, Any]] = []
+    state: Any = None
 
     def send() -> None:
         body = {"records": waiting, "matchKey": "salesforce_id"}
