@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 
 from crmsync.errors import ConfigError, CrmsyncError, Outage
 from crmsync.http.origins import origin_of
-from crmsync.http.wire import READ_TIMEOUT, NoAnswer, Reply, fetch, new_session
+from crmsync.http.wire import NoAnswer, Reply, fetch, new_session
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Client:
     """Requests to one service. Safe to use from several threads.
 
     `origin` binds the token: a request to any other scheme, host or port is refused, redirects included.
-    `timeout` is how many seconds a reply may keep one waiting.
+    `timeout` is how many seconds a reply may keep one waiting, READ_TIMEOUT unless given.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Client:
         retry: Retry | None = None,
         stopper: Stopper | None = None,
         connections: int = 10,
-        timeout: float = READ_TIMEOUT,
+        timeout: float | None = None,
     ) -> None:
         self.service = service
         self.origin = origin_of(origin)

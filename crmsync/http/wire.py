@@ -143,13 +143,14 @@ def fetch(
     service: str,
     *,
     stream: bool = False,
-    timeout: float = READ_TIMEOUT,
+    timeout: float | None = None,
 ) -> Reply:
     """One exchange, the reply read whole within WHOLE_TIMEOUT, or a good one left open as a `stream`.
 
-    `timeout` is how many seconds the reply may keep silent; a reply read whole has three times as many.
-    Raises NoAnswer, or ConfigError.
+    `timeout` is how many seconds the reply may keep silent (READ_TIMEOUT unless given); a reply read whole has
+    three times as many. Raises NoAnswer, or ConfigError.
     """
+    timeout = READ_TIMEOUT if timeout is None else timeout
     try:
         response = session.request(
             method,

@@ -192,7 +192,10 @@ def moved_back(before: Row, now: Row) -> Iterator[str]:
 
 
 def begins_again_at(document: Row) -> datetime | None:
-    """From which stamp on the changes will be read again, whatever happens next."""
+    """From which stamp on the changes will be read again, whatever happens next.
+
+    Rows of a bulk job come in no order: its window is read again from its start, or from where REST had come to.
+    """
     progress = document["progress"]
     if progress is None:
         reached = document["covered"] or document["watermark"]

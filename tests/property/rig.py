@@ -23,7 +23,8 @@ from crmsync.pull import Pull, Report
 from crmsync.sandbox.experiture import ExperitureService
 from crmsync.sandbox.salesforce import SalesforceService
 from crmsync.sandbox.server import SandboxServer
-from crmsync.sources.salesforce import SalesforceSource
+from crmsync.sources.salesforce import SalesforceSource, bulk
+from crmsync.sources.salesforce.client import NEWEST_KNOWN
 from crmsync.state import catalog
 from crmsync.state.checkpoint import Checkpoint, State
 from crmsync.state.credentials import CredentialVault
@@ -34,6 +35,7 @@ from crmsync.window import Range
 
 Row = dict[str, Any]
 SYNC = "contacts"
+BULK_DEADLINE = timedelta(seconds=0.3)
 QUICK = Retry(attempts=4, first=0.001, longest=0.004)
 
 
@@ -46,6 +48,7 @@ class How:
     """
 
     asked: Range = field(default_factory=Range)
+    api: Literal["rest", "bulk"] = "rest"
     in_flight: int = 1
     batch: int = 500
     crash_at: int | str | None = None
@@ -68,9 +71,14 @@ class Ran:
 
 
 class Rig:
-    """`deletes` is the sync's setting. `on_save` is called with every state document that becomes durable."""
+    """`deletes` is the sync's setting, `version` the API version in use (the newest where it is empty).
 
-    def __init__(self, folder: Path, contacts: int, seed: int, deletes: Literal["ignore", "flag"]) -> None:
+    `on_save` is called with every state document that becomes durable.
+    """
+
+    def __init__(
+        self, folder: Path, contacts: int, seed: int, deletes: Literal["ignore", "flag"], version: str = ""
+    ) -> None:
         self.folder = folder
         self.server = SandboxServer()
         self.salesforce = SalesforceService(contacts, seed, base_url=self.server.base_url)
@@ -80,7 +88,7 @@ class Rig:
         self.server.start()
         self.crm("clock", freeze=True)
         environment = {**self.salesforce.environment(), **self.experiture.environment()}
-        environment["CRMSYNC_STATE"] = str(folder / "state")
+        environment |= {"CRMSYNC_STATE": str(folder / "state"), "SALESFORCE_API_VERSION": version}
         self.config = load(environ=environment, cwd=folder)
         self.sync = replace(DEFAULT_SYNC, deletes=deletes)
         self.on_save: Callable[[Row], None] = lambda _document: None
@@ -94,6 +102,12 @@ class Rig:
 
     def cdp(self, action: str, /, **arguments: Any) -> Any:
         return self.experiture.control(action, arguments)
+
+    @property
+    def poll(self) -> str:
+        """What a step is called in which a run asks for its bulk job."""
+        version = self.config.salesforce.api_version or NEWEST_KNOWN
+        return f"send GET {self.server.base_url}/services/data/v{version}/jobs/query/"
 
     def open_rejects(self) -> set[str]:
         return {entry.id for entry in Rejects(FileStore(self.config.state), SYNC).entries()}
@@ -116,6 +130,7 @@ class Rig:
         error: CrmsyncError | None = None
         with ExitStack() as block:
             block.enter_context(patch.object(courier, "FIRST_POLL", 0.004))
+            block.enter_context(patch.object(bulk, "FIRST_POLL", 0.002))
             block.enter_context(counted_io(steps))
             store = count_store(self._store(), steps)
             try:
@@ -151,8 +166,9 @@ class Rig:
 
     def _pull(self, how: How, store: FileStore, block: ExitStack) -> Pull:
         stopper = Stopper()
+        salesforce = replace(self.config.salesforce, api=how.api, bulk_deadline=BULK_DEADLINE)
         source = SalesforceSource(
-            self.config,
+            replace(self.config, salesforce=salesforce),
             self.sync,
             vault=CredentialVault(store, "sandbox", ""),
             catalog=catalog.load(store, SYNC),

@@ -76,6 +76,14 @@ CRM_SWITCHES = st.fixed_dictionaries(
         "reparent_bumps_stamp": st.booleans(),
         "undelete_keeps_master": st.booleans(),
         "undeleted_in_log": st.booleans(),
+        "bulk_polls": st.sampled_from([0, 0, 1, 4]),
+        "bulk_reads": st.sampled_from(["start", "end"]),
+        "bulk_page_rows": st.sampled_from([50_000, 3, 7]),
+        "bulk_header_row": st.sampled_from(["each_page", "first_page"]),
+        "bulk_number_header": st.booleans(),
+        "bulk_locator_header": st.sampled_from(["always", "not_on_last"]),
+        "bulk_empty_result": st.sampled_from(["header", "header_uncounted", "nothing", "nothing_uncounted"]),
+        "bulk_bad_query": st.sampled_from(["refuse", "fail"]),
     }
 )
 CDP_SWITCHES = st.fixed_dictionaries(
@@ -96,6 +104,8 @@ CDP_SWITCHES = st.fixed_dictionaries(
 PLACES = st.sampled_from(
     [
         ("salesforce", "/query"),
+        ("salesforce", "/jobs/query"),
+        ("salesforce", "/results"),
         ("salesforce", "/updated"),
         ("salesforce", "/deleted"),
         ("salesforce", "/describe"),
@@ -125,7 +135,8 @@ RANGES = st.sampled_from(
     + [Range(since=timedelta(minutes=5)), Range(since=timedelta(days=500)), Range(until=timedelta(minutes=1))]
     + [Range(limit=3), Range(full=True, changed=True)]
 )
-CRASHES = st.one_of(st.none(), st.integers(1, 40), st.integers(1, 160))
+APIS = st.sampled_from(["rest", "bulk"])
+CRASHES = st.one_of(st.none(), st.integers(1, 40), st.integers(1, 160), st.just("while polling"))
 
 
 class Reliability(RuleBasedStateMachine):
@@ -141,12 +152,24 @@ class Reliability(RuleBasedStateMachine):
         poisoned=st.booleans(),
         losing=st.sampled_from([False, False, True]),
         forcing=st.sampled_from([False, False, True]),
+        version=st.sampled_from(["", "", "57.0", "49.0"]),
+        settles_by=APIS,
     )
     def open(
-        self, contacts: int, seed: int, updated: str, skew: int, poisoned: bool, losing: bool, forcing: bool
+        self,
+        contacts: int,
+        seed: int,
+        updated: str,
+        skew: int,
+        poisoned: bool,
+        losing: bool,
+        forcing: bool,
+        version: str,
+        settles_by: Literal["rest", "bulk"],
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="crmsync-property-"))
-        self.rig = Rig(self.folder, contacts, seed, self.deletes)
+        self.rig = Rig(self.folder, contacts, seed, self.deletes, version)
+        self.settles_by = settles_by
         self.rig.crm("clock", advance=skew)
         self.rig.crm("switches", updated=updated)
         self.longest_transaction = timedelta(hours=20) if updated == "answer" else timedelta(minutes=9)
@@ -198,6 +221,13 @@ class Reliability(RuleBasedStateMachine):
     def spoil(self, pick: int) -> None:
         self.mutate(("poison", pick))
 
+    @rule(fate=st.sampled_from(["finish", "finish", "failed", "aborted", "stuck"]))
+    def decide_bulk_jobs(self, fate: str) -> None:
+        """What becomes of bulk jobs: those to come, and those that are waited for."""
+        self.rig.crm("bulk_fate", outcome=fate)
+        for job in self.rig.crm("bulk_jobs"):
+            self.rig.crm("bulk_fate", outcome=fate, id=job["id"])
+
     @precondition(lambda self: self.losing)
     @rule(fate=st.sampled_from(["finish", "lose", "finish_then_lose", "stick"]))
     def lose_jobs(self, fate: str) -> None:
@@ -211,6 +241,7 @@ class Reliability(RuleBasedStateMachine):
 
     @rule(
         asked=RANGES,
+        api=APIS,
         in_flight=st.sampled_from([1, 1, 8]),
         batch=st.sampled_from([1, 2, 5, 500]),
         crash_at=CRASHES,
@@ -219,9 +250,10 @@ class Reliability(RuleBasedStateMachine):
     def pull(
         self,
         asked: Range,
+        api: Literal["rest", "bulk"],
         in_flight: int,
         batch: int,
-        crash_at: int | None,
+        crash_at: int | str | None,
         meanwhile: list[tuple[int, tuple[Any, ...]]],
     ) -> None:
         due: dict[int, list[tuple[Any, ...]]] = {}
@@ -234,7 +266,9 @@ class Reliability(RuleBasedStateMachine):
 
         if asked.is_given and not self.forcing and not asked.changed:
             asked = Range()
-        ran = self.run(How(asked, in_flight, batch, crash_at, happen))
+        if crash_at == "while polling":
+            crash_at = self.rig.poll
+        ran = self.run(How(asked, api, in_flight, batch, crash_at, happen))
         assert ran.error is None or isinstance(ran.error, TryAgain | AuthError), repr(ran.error)
 
     @rule()
@@ -243,6 +277,7 @@ class Reliability(RuleBasedStateMachine):
         self.rig.server.faults.clear()
         self.rig.cdp("clear_poison")
         self.rig.cdp("switches", job_fate="finish")
+        self.decide_bulk_jobs("finish")
         for job in self.rig.cdp("jobs"):
             if job["phase"] in ("queued", "running") and not job["lost"]:
                 self.rig.cdp("job", id=job["id"], action="finish")
@@ -250,7 +285,7 @@ class Reliability(RuleBasedStateMachine):
             self.mutate(("commit",))
         for _ in range(2):
             self.mutate(("advance", 4000))
-            ran = self.run(How())
+            ran = self.run(How(api=self.settles_by))
             assert ran.ended_well, repr(ran.error)
         refused = self.rig.open_rejects()
         if self.poisoned and refused:
@@ -258,7 +293,7 @@ class Reliability(RuleBasedStateMachine):
         self.model.check_end(flags=self.deletes == "flag")
         before = len(self.rig.cdp("writes"))
         self.mutate(("advance", 4000))
-        assert self.run(How()).ended_well
+        assert self.run(How(api=self.settles_by)).ended_well
         assert len(self.rig.cdp("writes")) == before, "a quiet pull wrote something"
 
     @invariant()

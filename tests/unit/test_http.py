@@ -716,3 +716,131 @@ def test_requests_of_many_threads_are_all_counted() -> None:
 def test_the_passing_statuses_are_those_of_the_contracts() -> None:
     assert {406, 420, 429, 500, 502, 503, 504} <= PASSING_STATUSES
     assert not PASSING_STATUSES & {400, 401, 403, 404, 409, 413, 422}
+
+
+# --- streams ------------------------------------------------------------------------------------------------
+
+
+def streamed(client: Client) -> Reply:
+    return client.request("GET", "/", what="page", stream=True)
+
+
+def test_a_stream_is_read_as_text_with_its_line_ends_and_closed() -> None:
+    text = 'é "a\r\nb"\n\rc\u2028d\x00\n' * 3000
+    body = gzip.compress(text.encode())
+    with Server(lambda peer: peer.answer(body, "Content-Encoding: gzip")) as server:
+        reply = streamed(to(server))
+        assert (reply.ok, reply.body) == (True, b"")
+        assert reply.stream is not None
+        assert "".join(reply.stream) == text
+        reply.stream.close()
+    assert reply.stream.closed
+
+
+def test_a_stream_begins_before_all_of_it_is_there() -> None:
+    more = threading.Event()
+
+    def in_parts(peer: Peer) -> None:
+        peer.socket.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nfirst\n\r\n")
+        assert more.wait(5)
+        peer.socket.sendall(b"5\r\nlast\n\r\n0\r\n\r\n")
+
+    with Server(in_parts) as server:
+        reply = streamed(to(server))
+        more.set()
+        assert reply.stream is not None
+        with reply.stream as lines:
+            assert list(lines) == ["first\n", "last\n"]
+
+
+def cut_in_a_body_of_known_length(peer: Peer) -> None:
+    peer.answer(b"one\ntwo\nth", length=100)
+    peer.socket.shutdown(socket.SHUT_RDWR)
+
+
+def cut_between_chunks(peer: Peer) -> None:
+    peer.socket.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\none\ntwo\nth\r\n")
+    peer.socket.shutdown(socket.SHUT_RDWR)
+
+
+def cut_off_what_is_no_gzip(peer: Peer) -> None:
+    peer.answer(b"one\ntwo\nth", "Content-Encoding: gzip")
+
+
+@pytest.mark.parametrize("cut", [cut_in_a_body_of_known_length, cut_between_chunks, cut_off_what_is_no_gzip])
+def test_a_stream_that_breaks_off_is_no_answer(cut: Callable[[Peer], None]) -> None:
+    """It is not asked for again by itself: some of it may have been used."""
+    with Server(cut) as server:
+        reply = streamed(to(server))
+        assert reply.stream is not None
+        with reply.stream as lines, pytest.raises(NoAnswer):
+            list(lines)
+    assert len(server.heads) == 1
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_stream_that_falls_silent_is_no_answer() -> None:
+    def silent(peer: Peer) -> None:
+        peer.answer(b"one\n", length=100)
+        peer.socket.recv(1)
+
+    with Server(silent) as server:
+        reply = Client("S", server.origin, timeout=0.2).request("GET", "/", what="page", stream=True)
+        assert reply.stream is not None
+        with reply.stream as lines, pytest.raises(NoAnswer, match=r"[Tt]ime"):
+            list(lines)
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_stream_is_asked_for_again_as_long_as_it_has_not_begun(
+    status: int, client: Client, service: responses.RequestsMock
+) -> None:
+    replies(service, status)
+    service.get(URL, body="a\nb\n")
+    reply = client.request("GET", URL, what="page", stream=True)
+    assert reply.stream is not None
+    with reply.stream as lines:
+        assert list(lines) == ["a\n", "b\n"]
+
+
+def test_a_refusal_of_a_stream_is_read_whole(client: Client, service: responses.RequestsMock) -> None:
+    replies(service, 404)
+    reply = client.request("GET", URL, what="page", stream=True)
+    assert (reply.stream, reply.json()) == (None, {"status": 404})
+
+
+def test_an_expired_token_is_renewed_for_a_stream(service: responses.RequestsMock, pauses: Pauses) -> None:
+    replies(service, 401)
+    service.get(URL, body="a\n")
+    client = Client("S", ORIGIN, auth=Tokens(), token_expired=expired, stopper=pauses)
+    reply = client.request("GET", URL, what="page", stream=True)
+    assert reply.stream is not None
+    with reply.stream as lines:
+        assert list(lines) == ["a\n"]
+    assert sent_tokens(service) == ["Bearer t1", "Bearer t2"]
+
+
+def test_a_connection_serves_again_once_its_stream_has_been_read() -> None:
+    opened: set[int] = set()
+
+    def answering(peer: Peer) -> None:
+        opened.add(id(peer.socket))
+        peer.answer(b"a\n")
+
+    with Server(answering) as server:
+        client = to(server)
+        for _ in range(3):
+            reply = streamed(client)
+            assert reply.stream is not None
+            with reply.stream as lines:
+                assert list(lines) == ["a\n"]
+    assert (len(server.heads), len(opened)) == (3, 1)
+
+
+def test_what_broke_off_may_be_asked_for_again_while_the_budget_lasts(pauses: Pauses) -> None:
+    client = Client("S", ORIGIN, budget=Budget(2), retry=Retry(first=1.0), stopper=pauses)
+    assert [client.may_ask_again(attempt) for attempt in (1, 2, 3)] == [True, True, False]
+    first, second = pauses.taken
+    assert 0.5 <= first <= 1.0 <= second <= 2.0
+    pauses.stop(Interrupted(15))
+    assert not Client("S", ORIGIN, stopper=pauses).may_ask_again(1)

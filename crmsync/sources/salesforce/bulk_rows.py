@@ -71,7 +71,7 @@ class RowReader:
         Where they do not, the order is that of the pages before. Raises Outage for a line that has not as many
         values as there are columns, or that does not end: the page broke off in it.
         """
-        parsed = csv.reader(lines, strict=True)
+        parsed = csv.reader(_ended(lines), strict=True)
         try:
             first = next(parsed, None)
             if first is None:
@@ -101,6 +101,19 @@ class RowReader:
             return False
         self._columns = names
         return True
+
+
+def _ended(lines: Iterable[str]) -> Iterator[str]:
+    """The same lines. Raises Outage in the place of a last one that ends behind neither a value nor a line."""
+    held = ""
+    for line in lines:
+        if held:
+            yield held
+        held = line
+    if held and held[-1] not in '"\n\r':
+        raise Outage("a page of a bulk job broke off within a row")
+    if held:
+        yield held
 
 
 def _builder(names: Sequence[str], types: Mapping[str, str]) -> Callable[[Sequence[str]], Row]:
