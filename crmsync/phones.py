@@ -28,13 +28,15 @@ _KINDS = (
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """How a region dials. `trunk` matches what is dialled before a number within it, `abroad` what begins a call
-    to another country.
+    to another country. `rewrites` says that what the last group of `trunk` captures is not just left out.
     """
 
     calling_code: str
     trunk: re.Pattern[str]
     abroad: re.Pattern[str]
     general: re.Pattern[str]
+    lengths: frozenset[int]
+    rewrites: bool
 
 
 def everyday(value: str, region: str | None) -> str | None:
@@ -45,7 +47,7 @@ def everyday(value: str, region: str | None) -> str | None:
     if EVERYDAY.fullmatch(value) is None:
         return None
     digits = value.translate(_SEPARATORS)
-    if digits[0] == "+":
+    if digits.startswith("+"):
         code, number = _split(digits[1:])
         plan = _plan_of_code(code) if code else None
         if plan is None or plan.trunk.match(number):
@@ -58,9 +60,11 @@ def everyday(value: str, region: str | None) -> str | None:
         if number.startswith(code):
             return None
         if trunk := plan.trunk.match(number):
-            if plan.general.fullmatch(number):
+            if plan.general.fullmatch(number) or (plan.rewrites and trunk[trunk.re.groups] is not None):
                 return None
             number = number[trunk.end() :]
+            if len(number) not in plan.lengths:
+                return None
     return f"+{code}{number}" if _is_valid(code, number) else None
 
 
@@ -87,17 +91,19 @@ def _plan_of_code(code: str) -> _Plan | None:
 
 @cache
 def _plan(region: str) -> _Plan | None:
-    """None for a region that is not known, and for one that rewrites its numbers."""
+    """None for a region that is not known."""
     from phonenumbers import PhoneMetadata
 
     found = PhoneMetadata.metadata_for_region(region, None)
-    if found is None or found.national_prefix_transform_rule or found.general_desc is None:
+    if found is None or found.general_desc is None:
         return None
     return _Plan(
         str(found.country_code),
         re.compile(found.national_prefix_for_parsing or _NOTHING),
         re.compile(found.international_prefix or _NOTHING),
         re.compile(found.general_desc.national_number_pattern or _NOTHING),
+        frozenset(found.general_desc.possible_length),
+        bool(found.national_prefix_transform_rule),
     )
 
 
