@@ -317,8 +317,8 @@ class Delivery:
     def _launch(self, flight: _Flight, carry: Callable[[Parcel], Result]) -> None:
         parcel = flight.parcel
         self._flights[parcel.name] = flight
-        for key, row_id, digest in zip(parcel.keys, parcel.ids, parcel.digests, strict=True):
-            self._keys[key] = (row_id, digest, parcel.name)
+        versions = zip(parcel.ids, parcel.digests, itertools.repeat(parcel.name), strict=False)
+        self._keys.update(zip(parcel.keys, versions, strict=True))
         self._submit(parcel, lambda: carry(parcel))
 
     def _submit(self, parcel: Parcel, task: Callable[[], Result]) -> None:

@@ -133,7 +133,10 @@ class Ledger:
         Another Id's entry under the same key is forgotten: its values are no longer what stands there.
         """
         generation = self.generation
-        rows = [(*entry, generation, entry[0] in tombstones) for entry in entries]
+        rows = [
+            (row_id, key, stamp, _blob(digest), generation, int(row_id in tombstones))
+            for row_id, key, stamp, digest in entries
+        ]
         with self._transaction():
             self._db.executemany(
                 "UPDATE entries SET digest = NULL WHERE key = ?2 AND id <> ?1 AND key <> id",
@@ -163,7 +166,7 @@ class Ledger:
         A parent that is not known yet is noted only while `everything` is read: its other children may have
         been delivered with something else. Rows that disagree with what is known make it unknown.
         """
-        places = [(*place, digest) for place, digest in seen.items()]
+        places = [(*place, digest and _blob(digest)) for place, digest in seen.items()]
         if not places:
             return
         with self._transaction():
@@ -262,6 +265,11 @@ def _unusable(path: Path, error: sqlite3.DatabaseError) -> CrmsyncError:
         f"the ledger {path} cannot be used ({error})",
         hint="Move it away: a new one is begun, and what it knew is sent once more.",
     )
+
+
+def _blob(digest: bytes) -> bytearray:
+    """A digest as a parameter: sqlite3 looks for an adapter of `bytes`, row by row, and not of this."""
+    return bytearray(digest)
 
 
 def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
