@@ -16,7 +16,7 @@ import orjson
 
 from crmsync import normalize, regions
 from crmsync.config.sync import FieldRule, Sync
-from crmsync.paths import getter
+from crmsync.paths import Getter, getter
 
 # Raised by one whenever the code below or in `normalize` would map a row differently from before.
 _RULES = 1
@@ -80,8 +80,8 @@ class _Fault(Enum):
 
 
 _Row = Mapping[str, Any]
-_Reader = Callable[[_Row], Any]
-"""Gives the value to send, None where it is blank, or a fault."""
+_Converter = Callable[[Any, _Row], Any]
+"""Gives the value to send for one that is there, None where that is blank, or a fault."""
 
 
 class Mapper:
@@ -109,7 +109,7 @@ class Mapper:
         self._required = sync.require
         self._cursor = cursor
         self._sources = {rule.target: rule.source for rule in sync.fields}
-        self._fields: list[tuple[str, _Reader, bool]] = []
+        self._fields: list[tuple[str, str, Getter | None, _Converter, bool]] = []
         self.left_out: Counter[str] = Counter()
         columns: dict[str, None] = {}
         fallback = regions.iso2(default_region) if default_region else None
@@ -117,8 +117,8 @@ class Mapper:
             hints = [path for path in _hints(rule) if available is None or path in available]
             if rule.const is None and rule.source is not None:
                 columns |= dict.fromkeys((rule.source, *hints))
-            reader = _reader(rule, types.get(rule.source or "", ""), hints, fallback)
-            self._fields.append((rule.target, reader, rule.on_blank == "clear"))
+            convert = _converter(rule, types.get(rule.source or "", ""), hints, fallback)
+            self._fields.append((rule.target, *_place(rule), convert, rule.on_blank == "clear"))
         self.columns: tuple[str, ...] = tuple(columns)
 
     def map(self, row: _Row) -> Record | Skip | Reject:
@@ -134,8 +134,10 @@ class Mapper:
         values: dict[str, Any] = {}
         malformed: list[str] = []
         left_out: list[str] = []
-        for target, read, clear in self._fields:
-            value = read(row)
+        for target, column, get, convert, clear in self._fields:
+            value = row.get(column) if get is None else get(row)
+            if value is not None:
+                value = convert(value, row)
             if value is None:
                 if clear:
                     values[target] = None
@@ -203,39 +205,42 @@ def _hints(rule: FieldRule) -> tuple[str, ...]:
     return rule.region_from if rule.normalize == "phone" else ()
 
 
-def _reader(rule: FieldRule, kind: str, hints: list[str], default_region: str | None) -> _Reader:
-    """The function that reads one field's value out of a row."""
+def _place(rule: FieldRule) -> tuple[str, Getter | None]:
+    """Where a field's value is: the name of a column of the row itself, or what finds it."""
     if rule.const is not None or rule.source is None:
-        return lambda _row: rule.const
-    get = getter(rule.source)
+        return "", lambda _row: rule.const
+    return (rule.source, None) if "." not in rule.source else ("", getter(rule.source))
+
+
+def _converter(rule: FieldRule, kind: str, hints: list[str], default_region: str | None) -> _Converter:
+    """What makes the value to send of the one that is there."""
+    if rule.const is not None:
+        return lambda value, _row: value
     match rule.normalize:
         case "email":
-            return _checked_reader(get, normalize.email, _Fault.MALFORMED)
+            return _checked(normalize.email, _Fault.MALFORMED)
         case "instant":
-            return _checked_reader(get, normalize.instant, _Fault.INVALID)
+            return _checked(normalize.instant, _Fault.INVALID)
         case "phone":
-            return _phone_reader(get, [getter(path) for path in hints], default_region)
+            return _phone([getter(path) for path in hints], default_region)
         case "text":
-            return _text_reader(get, is_id=kind in _ID_TYPES)
+            return _id if kind in _ID_TYPES else _text
         case "none":
-            return _raw_reader(get)
+            return _raw
 
 
-def _checked_reader(get: _Reader, normalized: Callable[[str], str | None], fault: _Fault) -> _Reader:
+def _checked(normalized: Callable[[str], str | None], fault: _Fault) -> _Converter:
     """Values that must be of a certain form, or are at `fault`."""
 
-    def read(row: _Row) -> Any:
-        value = get(row)
-        if value is None:
-            return None
+    def convert(value: Any, _row: _Row) -> Any:
         if not isinstance(value, str):
             return fault
         return normalized(value) or (fault if value.strip() else None)
 
-    return read
+    return convert
 
 
-def _phone_reader(get: _Reader, hints: list[_Reader], default_region: str | None) -> _Reader:
+def _phone(hints: list[Getter], default_region: str | None) -> _Converter:
     def region(row: _Row) -> str | None:
         for hint in hints:
             country = hint(row)
@@ -243,41 +248,33 @@ def _phone_reader(get: _Reader, hints: list[_Reader], default_region: str | None
                 return code
         return default_region
 
-    def read(row: _Row) -> Any:
-        value = get(row)
-        if value is None:
-            return None
+    def convert(value: Any, row: _Row) -> Any:
         if not isinstance(value, str):
             return _Fault.INVALID
         return normalize.phone(value, region(row)) or (_Fault.INVALID if value.strip() else None)
 
-    return read
+    return convert
 
 
-def _text_reader(get: _Reader, *, is_id: bool) -> _Reader:
+def _text(value: Any, _row: _Row) -> Any:
     """Text cleaned; numbers and booleans as they are."""
-
-    def read(row: _Row) -> Any:
-        value = get(row)
-        if isinstance(value, str):
-            cleaned = normalize.text(value)
-            return (normalize.id18(cleaned) if is_id else cleaned) or None
-        return _Fault.COMPOUND if isinstance(value, dict | list) else value
-
-    return read
+    if isinstance(value, str):
+        return normalize.text(value) or None
+    return _Fault.COMPOUND if isinstance(value, dict | list) else value
 
 
-def _raw_reader(get: _Reader) -> _Reader:
+def _id(value: Any, row: _Row) -> Any:
+    """Text, and of a 15-character Id the long form."""
+    cleaned = _text(value, row)
+    return normalize.id18(cleaned) if isinstance(cleaned, str) else cleaned
+
+
+def _raw(value: Any, _row: _Row) -> Any:
     """Values as they are, if JSON can carry them."""
-
-    def read(row: _Row) -> Any:
-        value = get(row)
-        if isinstance(value, str) and not value.strip():
-            return None
-        try:
-            orjson.dumps(value)
-        except TypeError:
-            return _Fault.INVALID
-        return value
-
-    return read
+    if isinstance(value, str) and not value.strip():
+        return None
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return _Fault.INVALID
+    return value
