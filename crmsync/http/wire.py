@@ -23,6 +23,7 @@ from requests.auth import AuthBase
 from crmsync import __version__
 from crmsync.errors import ConfigError, CrmsyncError, Outage
 from crmsync.http.origins import origin_of
+from crmsync.http.watchdog import Watchdog
 from crmsync.text import one_line
 
 USER_AGENT = f"crmsync/{__version__}"
@@ -33,6 +34,9 @@ WHOLE_TIMEOUT = 300.0
 """Seconds a reply may take in all, however steadily its bytes drip."""
 CHUNK = 262_144
 """Bytes read at once: ten thousand, as requests does it, cost a page of two megabytes four times the CPU."""
+
+
+_WATCHDOG = Watchdog()
 
 
 class NoAnswer(Outage):
@@ -122,9 +126,23 @@ class _Header(AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    """Looks the environment's proxies and CA bundles up once for each origin, not for each request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_origin: dict[str, Any] = {}
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        origin = origin_of(url)
+        if origin not in self._of_origin:
+            self._of_origin[origin] = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        return self._of_origin[origin]
+
+
 def new_session(connections: int = 4) -> requests.Session:
     """A session without cookies or retries of its own. Proxies and CA bundles as requests knows them."""
-    session = requests.Session()
+    session = _Session()
     session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"})
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
@@ -219,13 +237,8 @@ def _cut_after(seconds: float, response: requests.Response) -> Iterator[None]:
         with contextlib.suppress(RuntimeError, ValueError, OSError):
             response.raw.shutdown()
 
-    watchdog = threading.Timer(seconds, cut)
-    watchdog.daemon = True
-    watchdog.start()
-    try:
+    with _WATCHDOG.watching(seconds, cut):
         yield
-    finally:
-        watchdog.cancel()
     if late.is_set():
         raise requests.exceptions.ReadTimeout
 

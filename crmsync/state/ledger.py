@@ -7,6 +7,7 @@ remembered after terminal proof, so what stands here is what the destination hol
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 import sqlite3
 import threading
@@ -14,11 +15,13 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from crmsync.errors import CrmsyncError, StateError, TryAgain
 
 FORMAT = "1"
 _CHUNK = 500
+_ROWS_AT_ONCE = 100
 _PAGES_IN_WAL = 4000
 """16 MB: a page that many batches touch is written to the database once, not each time."""
 
@@ -133,8 +136,9 @@ class Ledger:
         Another Id's entry under the same key is forgotten: its values are no longer what stands there.
         """
         generation = self.generation
+        # sqlite3 takes a bytearray as it is; for bytes it looks for an adapter first, row by row.
         rows = [
-            (row_id, key, stamp, _blob(digest), generation, int(row_id in tombstones))
+            (row_id, key, stamp, bytearray(digest), generation, int(row_id in tombstones))
             for row_id, key, stamp, digest in entries
         ]
         with self._transaction():
@@ -142,7 +146,7 @@ class Ledger:
                 "UPDATE entries SET digest = NULL WHERE key = ?2 AND id <> ?1 AND key <> id",
                 ((row[0], row[1]) for row in rows if row[0] != row[1]),
             )
-            self._db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._insert("INSERT OR REPLACE INTO entries", rows)
 
     def delivered(self, ids: Sequence[str]) -> set[str]:
         """Those of these Ids that were sent and are not flagged as deleted."""
@@ -166,11 +170,14 @@ class Ledger:
         A parent that is not known yet is noted only while `everything` is read: its other children may have
         been delivered with something else. Rows that disagree with what is known make it unknown.
         """
-        places = [(*place, digest and _blob(digest)) for place, digest in seen.items()]
+        places = [(*place, digest and bytearray(digest)) for place, digest in seen.items()]
         if not places:
             return
         with self._transaction():
-            self._db.executemany(_NOTE_NEW_PARENT if everything else _DOUBT_PARENT, places)
+            if everything:
+                self._insert("INSERT INTO parents", [(*place, None) for place in places], _DOUBT_KNOWN_PARENT)
+            else:
+                self._db.executemany(_DOUBT_PARENT, places)
 
     def changed_parents(self, chain: str, values: Mapping[str, bytes]) -> set[str]:
         """Of these parents those whose children may show other values. They count as known once settled."""
@@ -215,6 +222,18 @@ class Ledger:
             only_here=[row[0] for row in self._db.execute(_ONLY_HERE)],
             only_others=[row[0] for row in self._db.execute(_ONLY_OTHERS)],
         )
+
+    def _insert(self, into: str, rows: Sequence[tuple[Any, ...]], tail: str = "") -> None:
+        """Insert rows of one width, many by one statement: that costs a third less than one by one."""
+        if not rows:
+            return
+        one = f"({_marks(rows[0])})"
+        many = f"{into} VALUES {','.join([one] * _ROWS_AT_ONCE)} {tail}"
+        whole = len(rows) - len(rows) % _ROWS_AT_ONCE
+        for at in range(0, whole, _ROWS_AT_ONCE):
+            values = itertools.chain.from_iterable(rows[at : at + _ROWS_AT_ONCE])
+            self._db.execute(many, tuple(values))
+        self._db.executemany(f"{into} VALUES {one} {tail}", rows[whole:])
 
     def _parents(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes | None]:
         """What is known of these parents, by (chain, Id)."""
@@ -267,23 +286,17 @@ def _unusable(path: Path, error: sqlite3.DatabaseError) -> CrmsyncError:
     )
 
 
-def _blob(digest: bytes) -> bytearray:
-    """A digest as a parameter: sqlite3 looks for an adapter of `bytes`, row by row, and not of this."""
-    return bytearray(digest)
-
-
 def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
     for at in range(0, len(values), _CHUNK):
         yield values[at : at + _CHUNK]
 
 
-def _marks(values: Sequence[str]) -> str:
+def _marks(values: Sequence[Any]) -> str:
     return ",".join("?" * len(values))
 
 
 _FORGET = "UPDATE entries SET digest = NULL WHERE digest IS NOT NULL"
-_NOTE_NEW_PARENT = (
-    "INSERT INTO parents VALUES (?, ?, ?, NULL) "
+_DOUBT_KNOWN_PARENT = (
     "ON CONFLICT (id, chain) DO UPDATE SET digest = NULL WHERE digest IS NOT excluded.digest"
 )
 _DOUBT_PARENT = "UPDATE parents SET digest = NULL WHERE chain = ? AND id = ? AND digest IS NOT ?"
