@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -15,16 +14,7 @@ import pytest
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 OWN = ("CRMSYNC_", "SALESFORCE_", "EXPERITURE_", "HUBSPOT_")
-RECORDED = Path(__file__).resolve().parents[2] / "shared/data/salesforce"
-"""Describes of real orgs, which are kept beside the repository. Without them their tests are left out."""
 no_skips = os.environ.get("CRMSYNC_NO_SKIPS", "") not in ("", "0")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    without = [item for item in items if item.get_closest_marker("recorded") and not RECORDED.is_dir()]
-    if without:
-        config.hook.pytest_deselected(items=without)
-        items[:] = [item for item in items if item not in without]
 
 
 @pytest.hookimpl(wrapper=True)
