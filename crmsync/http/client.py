@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import urljoin
 
 from crmsync.errors import ConfigError, CrmsyncError, Outage
+from crmsync.http.congestion import Gate
 from crmsync.http.origins import origin_of
 from crmsync.http.wire import NoAnswer, Reply, fetch, new_session
 
@@ -110,7 +111,8 @@ class Client:
     """Requests to one service. Safe to use from several threads.
 
     `origin` binds the token: a request to any other scheme, host or port is refused, redirects included.
-    `timeout` is how many seconds a reply may keep one waiting, READ_TIMEOUT unless given.
+    `timeout` is how many seconds a reply may keep one waiting, READ_TIMEOUT unless given. `at_once` is how many
+    requests may be at work at one time while the service is not overloaded.
     """
 
     def __init__(
@@ -124,7 +126,7 @@ class Client:
         budget: Budget | None = None,
         retry: Retry | None = None,
         stopper: Stopper | None = None,
-        connections: int = 10,
+        at_once: int = 10,
         timeout: float | None = None,
     ) -> None:
         self.service = service
@@ -139,7 +141,8 @@ class Client:
         self._timeout = timeout
         self._not_before = 0.0
         self._lock = threading.Lock()
-        self._session = new_session(connections)
+        self._gate = Gate(at_once)
+        self._session = new_session(at_once)
 
     def request(
         self,
@@ -166,10 +169,14 @@ class Client:
         most = (attempts or self._retry.attempts) if repeatable else 1
         for attempt in range(1, most + 1):
             self._wait_turn()
-            if before_each is not None:
-                before_each()
             try:
-                reply: Reply | None = self._once(method, url, what, body, headers or {}, stream)
+                with self._gate.turn() as turn:
+                    if turn.waited and self._stopper.event.is_set():
+                        raise Outage(f"the run is stopping; the {what} was not sent")
+                    if before_each is not None:
+                        before_each()
+                    reply: Reply | None = self._once(method, url, what, body, headers or {}, stream)
+                    turn.status = reply.status if reply else 0
             except NoAnswer as error:
                 reply = None
                 if attempt == most or not self._go_on():

@@ -71,7 +71,7 @@ class ExperitureDestination:
             budget=budget,
             retry=retry,
             stopper=stopper,
-            connections=config.in_flight + 2,
+            at_once=config.in_flight,
         )
         self._path = urlsplit(settings.base_url).path.rstrip("/")
         self._confirm: Callable[[], None] | None = None
