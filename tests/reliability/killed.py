@@ -3,7 +3,7 @@
     python tests/reliability/killed.py STEP pull --json
 
 STEP 0 never comes. The last line on stderr tells the step it died before, or how many it took in all. A lease
-lasts two seconds here, so that nobody waits long for a dead holder's.
+lasts two seconds here, so that nobody waits long for a dead holder's; bulk jobs are asked for more often.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from unittest.mock import patch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from crmsync.cli import main, wiring
+from crmsync.sources.salesforce import bulk
 from crmsync.state import lease, store
 from reliability.steps import Steps, count_store, counted_io
 
@@ -54,6 +55,7 @@ def run(last: int, arguments: list[str]) -> None:
         )
         patches.enter_context(patch.object(store, "_write_all", halved(store._write_all, steps)))
         patches.enter_context(patch.object(lease, "Terms", partial(lease.Terms, 2.0, 0.2, 0.5)))
+        patches.enter_context(patch.object(bulk, "FIRST_POLL", 0.02))
         sys.argv = ["crmsync", *arguments]
         main()
 
