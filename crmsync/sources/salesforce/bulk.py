@@ -47,6 +47,12 @@ _WITHOUT = "The next run begins another; `--api rest` does without."
 _PROMISING = ("UploadComplete", "InProgress", "JobComplete")
 
 
+class JobTrouble(Outage):
+    """A bulk job came to no good end, or not all of its rows came."""
+
+    topic = "bulk-jobs"
+
+
 class BulkRefused(Exception):
     """The Bulk API does not take this query, or could not carry it out: REST has to."""
 
@@ -131,7 +137,7 @@ class BulkQuery:
             received += len(rows)
             yield rows
         if result.rows is not None and received < result.rows:
-            raise Outage(
+            raise JobTrouble(
                 f"only {received:,} of the {result.rows:,} rows of a bulk job arrived",
                 hint=_WITHOUT,
             )
@@ -166,7 +172,7 @@ class BulkQuery:
             closed = self._closed
         if closed:
             self.clear_away()
-            raise Outage(f"bulk job {job_id} came too late for its run")
+            raise JobTrouble(f"bulk job {job_id} came too late for its run")
 
     def _look(self, job_id: str) -> dict[str, Any]:
         body = self._client.get(f"/jobs/query/{job_id}", "bulk poll")
@@ -181,7 +187,7 @@ class BulkQuery:
             try:
                 body = self._look(job_id)
             except NotThere:
-                raise Outage(f"bulk job {job_id} vanished before its end") from None
+                raise JobTrouble(f"bulk job {job_id} vanished before its end") from None
             match str(body.get("state")):
                 case "JobComplete":
                     self._at_work = False
@@ -192,13 +198,13 @@ class BulkQuery:
                     raise _failure(str(body.get("errorMessage") or "no reason given"))
                 case "Aborted":
                     self._at_work = False
-                    raise Outage(
+                    raise JobTrouble(
                         f"bulk job {job_id} was aborted by somebody in the org",
                         hint=_WITHOUT,
                     )
                 case state:
                     if time.monotonic() > until:
-                        raise Outage(
+                        raise JobTrouble(
                             f"bulk job {job_id} is still {state} after {self._deadline / 60:.0f} minutes"
                         )
             self._stopper.sleep(pause)
@@ -222,7 +228,7 @@ class BulkQuery:
             except SalesforceError as error:
                 raise _unreadable(error) from None
             except (AttributeError, KeyError, TypeError):
-                raise Outage("Salesforce does not tell where the pages of a bulk job are") from None
+                raise JobTrouble("Salesforce does not tell where the pages of a bulk job are") from None
             yield from links
             goes_on = body.get("done") is False
             following = (body.get("nextRecordsUrl") or body.get("nextRecordUrl") or "") if goes_on else ""
@@ -271,7 +277,7 @@ class _Page:
             finally:
                 stream.close()
             if attempt == PAGE_TRIES or not self._client.http.may_ask_again(attempt):
-                raise Outage(f"a page of a bulk job cannot be read to its end: {why}")
+                raise JobTrouble(f"a page of a bulk job cannot be read to its end: {why}")
             log.info("a page of a bulk job is read again: %s", why)
 
     def _open(self) -> tuple[TextIO, int]:
@@ -283,7 +289,7 @@ class _Page:
         assert reply.stream is not None
         if reply.status == NO_CONTENT:
             reply.stream.close()
-            raise Outage("Salesforce gives no results of a bulk job that it says is complete")
+            raise JobTrouble("Salesforce gives no results of a bulk job that it says is complete")
         locator = reply.headers.get("Sforce-Locator", "").strip()
         self.following = "" if locator == "null" else locator
         counted = reply.headers.get("Sforce-NumberOfRecords", "")
@@ -295,8 +301,8 @@ class _Page:
             yield some
 
 
-def _unreadable(error: SalesforceError) -> Outage:
-    return Outage(
+def _unreadable(error: SalesforceError) -> JobTrouble:
+    return JobTrouble(
         f"the results of a bulk job cannot be read ({error.refusal.words})",
         hint=_WITHOUT,
     )
