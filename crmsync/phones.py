@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from phonenumbers import PhoneNumberDesc
 
 EVERYDAY = re.compile(r"\+?[0-9 ().\-/]{4,30}", re.ASCII)
-_SEPARATORS = str.maketrans("", "", " ().-/")
+_SEPARATORS = tuple(" -()./")
 _NOTHING = "(?!)"
 _KINDS = (
     *("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost"),
@@ -27,13 +27,14 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How a region dials. `trunk` matches what is dialled before a number within it, `abroad` what begins a call
-    to another country. `rewrites` says that what the last group of `trunk` captures is not just left out.
+    """How a region dials. `trunk` matches what is dialled before a number within it, `elsewhere` what may begin a
+    call to another country, or a number with its calling code. `rewrites` says that what the last group of `trunk`
+    captures is not just left out.
     """
 
     calling_code: str
     trunk: re.Pattern[str]
-    abroad: re.Pattern[str]
+    elsewhere: re.Pattern[str]
     general: re.Pattern[str]
     lengths: frozenset[int]
     rewrites: bool
@@ -46,7 +47,9 @@ def everyday(value: str, region: str | None) -> str | None:
     """
     if EVERYDAY.fullmatch(value) is None:
         return None
-    digits = value.translate(_SEPARATORS)
+    digits = value
+    for separator in _SEPARATORS:
+        digits = digits.replace(separator, "")
     if digits.startswith("+"):
         code, number = _split(digits[1:])
         plan = _plan_of_code(code) if code else None
@@ -54,11 +57,9 @@ def everyday(value: str, region: str | None) -> str | None:
             return None
     else:
         plan = _plan(region) if region else None
-        if plan is None or plan.abroad.match(digits):
+        if plan is None or plan.elsewhere.match(digits):
             return None
         code, number = plan.calling_code, digits
-        if number.startswith(code):
-            return None
         if trunk := plan.trunk.match(number):
             if plan.general.fullmatch(number) or (plan.rewrites and trunk[trunk.re.groups] is not None):
                 return None
@@ -100,7 +101,7 @@ def _plan(region: str) -> _Plan | None:
     return _Plan(
         str(found.country_code),
         re.compile(found.national_prefix_for_parsing or _NOTHING),
-        re.compile(found.international_prefix or _NOTHING),
+        re.compile(f"(?:{found.international_prefix or _NOTHING})|{found.country_code}"),
         re.compile(found.general_desc.national_number_pattern or _NOTHING),
         frozenset(found.general_desc.possible_length),
         bool(found.national_prefix_transform_rule),
@@ -109,8 +110,7 @@ def _plan(region: str) -> _Plan | None:
 
 def _is_valid(code: str, number: str) -> bool:
     """Whether some region of this calling code has such a number. The first that claims it decides."""
-    for region in _codes()[code]:
-        leading, valid = _patterns(region, len(number))
+    for leading, valid in _claims(code, len(number)):
         if leading is not None:
             if leading.match(number):
                 return valid.fullmatch(number) is not None
@@ -120,6 +120,11 @@ def _is_valid(code: str, number: str) -> bool:
 
 
 @cache
+def _claims(code: str, length: int) -> tuple[tuple[re.Pattern[str] | None, re.Pattern[str]], ...]:
+    """The patterns of each region of a calling code."""
+    return tuple(_patterns(region, length) for region in _codes()[code])
+
+
 def _patterns(region: str, length: int) -> tuple[re.Pattern[str] | None, re.Pattern[str]]:
     """What a region's numbers begin with, where that tells it from others, and its numbers of one length."""
     from phonenumbers import PhoneMetadata

@@ -317,7 +317,7 @@ plain_address = st.builds(
 @often
 @given(plain_address)
 def test_the_fast_path_for_addresses_says_yes_only_where_the_validator_does(value: str) -> None:
-    assume(normalize.PLAIN_EMAIL.fullmatch(value))
+    assume(normalize.is_plain_email(value))
     assert normalize.is_valid_email(value)
 
 
