@@ -76,7 +76,7 @@ def phone(value: str, region: str | None = None) -> str | None:
     return phones.everyday(value, region) or any_phone(value, region)
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=4096)
 def any_phone(value: str, region: str | None) -> str | None:
     """The same by the library's general parser, which reads anything and takes its time for it."""
     import phonenumbers

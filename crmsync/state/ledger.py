@@ -22,6 +22,8 @@ from crmsync.errors import CrmsyncError, StateError, TryAgain
 FORMAT = "1"
 _CHUNK = 500
 _ROWS_AT_ONCE = 100
+_STATEMENTS = 24
+"""Kept prepared. There is one for each number of Ids asked for at once, and some hold 50 kB."""
 _PAGES_IN_WAL = 4000
 """16 MB: a page that many batches touch is written to the database once, not each time."""
 
@@ -57,7 +59,9 @@ class Ledger:
         self._path = path
         self._changing = threading.RLock()
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
+            )
             path.chmod(0o600)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
