@@ -39,7 +39,7 @@ class Deletions:
     """Finds and flags the rows of one sync that are gone.
 
     `deliver_again` reads rows by Id and delivers them, to the end: the winner of a merge is written before its
-    losers are flagged.
+    losers are flagged. `check` raises where the run is to stop.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Deletions:
         counts: Counts,
         *,
         deliver_again: Callable[[Sequence[str]], None],
+        check: Callable[[], None],
         unlimited: bool,
     ) -> None:
         self._sync = sync
@@ -61,6 +62,7 @@ class Deletions:
         self._store = store
         self._counts = counts
         self._deliver_again = deliver_again
+        self._check = check
         self._unlimited = unlimited
         self._name = f"{sync.name}/reconcile.json"
 
@@ -101,6 +103,7 @@ class Deletions:
 
     def _counted(self, pages: Iterator[list[str]]) -> Iterator[list[str]]:
         for ids in pages:
+            self._check()
             self._counts.compared += len(ids)
             yield ids
 

@@ -328,6 +328,7 @@ class Pull:
             self._store,
             self.report.counts,
             deliver_again=self._deliver_again,
+            check=self._stopper.check,
             unlimited=self._settings.allow_deletes,
         )
 

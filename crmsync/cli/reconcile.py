@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 import orjson
 
 from crmsync.cli.common import common_options, configure, one_sync, shown
 from crmsync.cli.outcome import outcome, tell_about
-from crmsync.cli.wiring import Workplace
+from crmsync.cli.wiring import Workplace, stopping
 from crmsync.deletions import Reconciliation
 from crmsync.errors import CrmsyncError
 from crmsync.health import logs
 from crmsync.health.progress import Progress
+from crmsync.http import Stopper
 from crmsync.window import Range
+
+log = logging.getLogger(__name__)
 
 EPILOG = """\b
 Examples:
@@ -44,7 +49,11 @@ def command(
     sync = one_sync(config, name)
     error: CrmsyncError | None = None
     found = Reconciliation()
-    with Workplace(config, sync, run_id=logs.run_id()) as place:
+    stopper = Stopper()
+    with (
+        stopping(stopper, lambda: log.warning("stopping: waiting for what is in flight")),
+        Workplace(config, sync, run_id=logs.run_id(), stopper=stopper) as place,
+    ):
         pull = place.pull(Range(), allow_deletes=allow_deletes)
         try:
             with Progress(sync.name, pull.report.counts):

@@ -788,6 +788,31 @@ def polling(world: World, *arguments: str, **settings: str) -> subprocess.Popen[
     return process
 
 
+@FAULTS.add("12-reconcile-stopped-while-polling")
+def _(world: World) -> None:
+    """SIGTERM while `reconcile` waits for its job: 143, and the job is aborted and deleted."""
+    world.pull("--full")
+    world.crm("bulk_fate", outcome="stuck")
+    process = world.start("reconcile", SALESFORCE_API="bulk")
+    wait_for(lambda: [r for r in world.requests("salesforce", "/jobs/query/") if r["status"]], "a poll")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 143
+    assert world.crm("bulk_jobs") == []
+
+
+@FAULTS.add("12-reconcile-stopped-while-reading")
+def _(world: World) -> None:
+    """So it is with SIGTERM while the Ids are read, by REST as well: it stops before the next page."""
+    world.pull("--full")
+    world.crm("page_sizes", sizes=[1])
+    slow = world.fault("delay", service="salesforce", path="/query/", times=None, seconds=0.05)
+    process = world.start("reconcile", SALESFORCE_API="rest")
+    wait_for(lambda: world.hits(slow) > 1, "a page")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 143
+    assert world.hits(slow) < len(world.due())
+
+
 def killed_while_polling(world: World) -> str:
     """Kill such a pull, and let its job end. Gives the job's Id."""
     process = polling(world)
