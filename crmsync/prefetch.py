@@ -83,7 +83,7 @@ def prefetched(
 
 def side_by_side(sources: Iterator[Iterator[T]], at_once: int) -> Iterator[T]:
     """The items of several iterators, so many of them read at once, as they come."""
-    channel: _Channel[T] = _Channel(at_once)
+    channel: _Channel[T] = _Channel(1)
     guard = threading.Lock()
 
     def in_turn() -> Iterator[T]:

@@ -9,7 +9,11 @@ import os
 from collections.abc import Generator
 from typing import TypeVar
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("crmsync", deadline=None)
+hypothesis.settings.load_profile("crmsync")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

@@ -32,6 +32,7 @@ READ_TIMEOUT = 130.0
 """Salesforce gives a query 120 s (contract 1.6): ask a little longer than that."""
 WHOLE_TIMEOUT = 300.0
 """Seconds a reply may take in all, however steadily its bytes drip."""
+STREAM_CHUNK = 65_536
 CHUNK = 262_144
 """Bytes read at once: ten thousand, as requests does it, cost a page of two megabytes four times the CPU."""
 
@@ -199,7 +200,7 @@ class _Body(io.RawIOBase):
     def __init__(self, response: requests.Response, service: str) -> None:
         self._response = response
         self._service = service
-        self._chunks = response.iter_content(CHUNK)
+        self._chunks = response.iter_content(STREAM_CHUNK)
         self._left = memoryview(b"")
 
     def readable(self) -> bool:
@@ -223,7 +224,7 @@ class _Body(io.RawIOBase):
 
 
 def _text_of(response: requests.Response, service: str) -> TextIO:
-    body = io.BufferedReader(_Body(response, service), CHUNK)
+    body = io.BufferedReader(_Body(response, service), STREAM_CHUNK)
     return io.TextIOWrapper(body, encoding="utf-8", errors="replace", newline="")
 
 

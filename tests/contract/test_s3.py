@@ -389,13 +389,13 @@ def test_the_probe_sees_a_race_with_two_winners() -> None:
 
 
 def test_a_held_lease_is_refused_with_the_name_of_its_holder(s3: Server) -> None:
-    with LeaseLock(store_at(s3), "contacts", "first", terms=SHORT) as held:
+    with LeaseLock(store_at(s3), "contacts", "first", terms=Terms()) as held:
         with (
             pytest.raises(LockHeld, match=rf"process {os.getpid()} .*run first"),
-            LeaseLock(store_at(s3), "contacts", "second", terms=SHORT),
+            LeaseLock(store_at(s3), "contacts", "second", terms=Terms()),
         ):
             pass
-        with LeaseLock(store_at(s3), "leads", "another sync", terms=SHORT):
+        with LeaseLock(store_at(s3), "leads", "another sync", terms=Terms()):
             held.confirm()
 
 

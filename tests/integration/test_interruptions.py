@@ -144,7 +144,7 @@ def test_a_second_signal_stops_at_once(many_batches: Sandbox, crmsync: Crmsync) 
 def test_of_two_pulls_at_once_one_works_and_the_other_names_it(
     many_batches: Sandbox, crmsync: Crmsync
 ) -> None:
-    held = many_batches.fault("delay", path="upsert-batch", seconds=3)
+    held = many_batches.fault("delay", path="upsert-batch", seconds=6)
     first = crmsync.start("pull", "--full", "--json")
     wait_for(lambda: many_batches.hits(held) == 1, "the first pull to be at work")
     asked = len(many_batches.requests("experiture"))

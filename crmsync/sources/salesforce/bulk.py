@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 FIRST_POLL = 0.5
 LONGEST_POLL = 20.0
-ROWS_AT_ONCE = 1000
-PAGES_AT_ONCE = 3
+ROWS_AT_ONCE = 500
+PAGES_AT_ONCE = 2
 ROWS_PER_PAGE = 50_000
 """Asked for where pages are read one after the other."""
 PAGE_TRIES = 4
