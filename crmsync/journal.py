@@ -63,6 +63,9 @@ class Journal:
         """Take a window up. It becomes durable with the first position or the first batch."""
         self.ledger.forget_pending_parents()
         if plan.resumed:
+            assert self.state.progress is not None
+            if self.state.progress.covered:
+                self.ledger.keep_recent(self._begins_again(moment(self.state.progress.covered)))
             return
         if plan.moves:
             start = stamp(plan.window.start) if plan.window.start else None
@@ -83,6 +86,7 @@ class Journal:
     def note_covered(self, covered: datetime) -> None:
         assert self.state.progress is not None
         self.state.progress.covered = stamp(covered)
+        self.ledger.keep_recent(self._begins_again(covered))
 
     def bookmark(self, plan: Plan) -> Bookmark:
         """Where this window's job is kept; one that moves no watermark has no place in the state.
@@ -137,7 +141,7 @@ class Journal:
         if plan.window.start is None or not state.settled_fingerprint:
             state.settled_fingerprint = state.fingerprint
         if has_sent:
-            since = stamp(moment(covered) - self._overlap)
+            since = self._begins_again(moment(covered))
             overlaps.keep(self._store, self._sync.name, self.ledger, since)
         self._save()
         return moment(covered)
@@ -173,6 +177,10 @@ class Journal:
                 hint="Give the changed sync a new name: its watermark says nothing about another object.",
             )
         return state
+
+    def _begins_again(self, covered: datetime) -> str:
+        """The stamp at which the window after this one begins: only what is newer is read twice."""
+        return stamp(covered - self._overlap)
 
     def _position(self, stream: str, plan: Plan) -> str | None:
         progress = self.state.progress if plan.moves else None

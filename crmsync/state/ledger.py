@@ -58,6 +58,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._changing = threading.RLock()
+        self._recent_from = ""
         try:
             self._db = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
@@ -96,6 +97,7 @@ class Ledger:
         """Empty it, in the name of a state's generation."""
         with self._durably():
             self._db.execute("DELETE FROM entries")
+            self._db.execute("DELETE FROM recent")
             self._db.execute("DELETE FROM parents")
             self._set_meta("complete", "")
             self._set_meta("generation", generation)
@@ -145,12 +147,14 @@ class Ledger:
             (row_id, key, stamp, bytearray(digest), generation, int(row_id in tombstones))
             for row_id, key, stamp, digest in entries
         ]
+        recent = [(row_id, stamp) for row_id, _, stamp, *_ in rows if stamp >= self._recent_from]
         with self._transaction():
             self._db.executemany(
                 "UPDATE entries SET digest = NULL WHERE key = ?2 AND id <> ?1 AND key <> id",
                 ((row[0], row[1]) for row in rows if row[0] != row[1]),
             )
             self._insert("INSERT OR REPLACE INTO entries", rows)
+            self._insert("INSERT OR REPLACE INTO recent", recent)
 
     def delivered(self, ids: Sequence[str]) -> set[str]:
         """Those of these Ids that were sent and are not flagged as deleted."""
@@ -203,13 +207,18 @@ class Ledger:
         """The children of every changed parent have been delivered."""
         self._db.execute("UPDATE parents SET digest = pending, pending = NULL WHERE pending IS NOT NULL")
 
-    def since(self, stamp: str, most: int) -> Iterator[tuple[str, str, str, bytes, bool]]:
-        """The proved entries whose stamp is at or after `stamp`, at most so many, newest first."""
+    def keep_recent(self, since: str) -> None:
+        """From here on `recent` is asked for no entries whose stamp is before this one."""
+        self._recent_from = since
+        self._db.execute("DELETE FROM recent WHERE stamp < ?", (since,))
+
+    def recent(self, since: str, most: int) -> Iterator[tuple[str, str, str, bytes, bool]]:
+        """The proved entries whose stamp is at or after `since`, at most so many, newest first."""
         query = (
-            "SELECT id, key, stamp, digest, deleted FROM entries WHERE stamp >= ? AND digest IS NOT NULL "
-            "ORDER BY stamp DESC LIMIT ?"
+            "SELECT id, key, entries.stamp, digest, deleted FROM recent JOIN entries USING (id) "
+            "WHERE entries.stamp >= ? AND digest IS NOT NULL ORDER BY entries.stamp DESC LIMIT ?"
         )
-        yield from self._db.execute(query, (stamp, most))
+        yield from self._db.execute(query, (since, most))
 
     def close(self) -> None:
         self._db.close()
@@ -324,5 +333,5 @@ CREATE TABLE IF NOT EXISTS parents (
     PRIMARY KEY (id, chain)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_by_key ON entries (key) WHERE key <> id;
-CREATE INDEX IF NOT EXISTS entries_by_stamp ON entries (stamp);
+CREATE TABLE IF NOT EXISTS recent (id TEXT PRIMARY KEY, stamp TEXT NOT NULL) WITHOUT ROWID;
 """

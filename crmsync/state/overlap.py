@@ -16,7 +16,7 @@ def keep(store: Store, sync: str, ledger: Ledger, since: str) -> None:
     name = f"{sync}/overlap.json"
     entries = [
         (i, key, stamp, digest.hex(), gone)
-        for i, key, stamp, digest, gone in ledger.since(since, MOST_ENTRIES)
+        for i, key, stamp, digest, gone in ledger.recent(since, MOST_ENTRIES)
     ]
     present = store.read(name)
     body = orjson.dumps({"generation": ledger.generation, "entries": entries})
