@@ -48,7 +48,7 @@ def service(machine: Machine) -> str:
     """`crmsync@.service`: one pull of the sync that the instance names."""
     return _SERVICE.format(
         by_hand=by_hand(machine, "…").replace("'…'", "…"),
-        command=" ".join(_unit_word(word) for word in machine.command),
+        command=" ".join(_unit_word(word) for word in _started_by(machine)),
         user=machine.user,
         group=machine.group,
         environment="\n".join(f"Environment={name}={value}" for name, value in environment(machine).items()),
@@ -103,6 +103,11 @@ def _places(machine: Machine) -> Iterator[str]:
     else:
         yield "# With CRMSYNC_PROMETHEUS_FILE, its directory, which the user has to be able to write to:"
         yield "#ReadWritePaths=-/var/lib/prometheus/node-exporter"
+
+
+def _started_by(machine: Machine) -> tuple[str, ...]:
+    """The unit for any machine finds crmsync in systemd's search path, and can be verified where it is not."""
+    return ("/usr/bin/env", "crmsync") if machine.command == Machine().command else machine.command
 
 
 def _unit_word(word: str) -> str:

@@ -29,6 +29,9 @@ MACHINES = {
 }
 
 
+SHIPPED = Path(__file__).resolve().parents[2] / "systemd"
+
+
 @pytest.fixture
 def analyze() -> str:
     """The path of systemd-analyze."""
@@ -49,6 +52,12 @@ def units(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_systemd_has_nothing_to_say_against_the_units(analyze: str, units: Path) -> None:
     for unit in units.glob("crmsync@.*"):
+        done = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_systemd_has_nothing_to_say_against_the_shipped_units_wherever_they_are(analyze: str) -> None:
+    for unit in sorted(SHIPPED.glob("crmsync@.*")):
         done = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
