@@ -65,6 +65,10 @@ class Machine:
             for path in self._paths()
             if not _PLAIN.fullmatch(path)
         ]
+        if not self.local_state and not _PLAIN.fullmatch(self.state.removeprefix("s3:/")):
+            problems.append(
+                f"CRMSYNC_STATE: {self.state!r}: a schedule needs a prefix of letters, digits and / . _ @ + , : -"
+            )
         problems += [
             f"{name!r}: is no name for a user or a group on this machine"
             for name in dict.fromkeys((self.user, self.group))

@@ -112,6 +112,9 @@ class TestOtherMachines:
         [
             {"config": "/srv/my crm/crmsync.toml"},
             {"state": "/srv/100%/state"},
+            {"state": "s3://acme-sync/50%n/x"},
+            {"state": 's3://acme-sync/a"b'},
+            {"state": "s3://acme-sync/$HOME"},
             {"command": ("/opt/a;b/crmsync",)},
             {"config": "/srv/x\nExecStart=/bin/evil"},
             {"metrics": "/srv/$HOME/x.prom"},
@@ -124,6 +127,9 @@ class TestOtherMachines:
     ) -> None:
         with pytest.raises(ConfigError):
             replace(Machine(), **changed).check()
+
+    def test_a_plain_prefix_on_s3_can_be_scheduled(self) -> None:
+        replace(Machine(), state="s3://acme-sync.eu/prod/crm_1").check()
 
     def test_ones_own_crontab_names_no_user(self) -> None:
         own = crontab(replace(Machine(), user="ann"), own=True)
