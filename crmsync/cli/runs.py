@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +24,7 @@ from crmsync.health.timeline import Gap, gaps
 from crmsync.state import open_store
 from crmsync.state.history import History
 from crmsync.state.rejects import RejectEntry, Rejects
+from crmsync.state.store import replace_file
 from crmsync.text import one_line, span
 
 if TYPE_CHECKING:
@@ -175,11 +174,7 @@ def _write_page(config: Config, names: Sequence[str], path: Path, last: int | No
     page = render(_page(config, names, last)).encode()
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(page)
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
+        replace_file(path, page, mode=mode)
     except OSError as error:
         raise ConfigError(
             f"--html {path} cannot be written ({error.strerror})", hint="Name a file in a folder of yours."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,8 +16,6 @@ from crmsync.health.tail import Tail
 from crmsync.http import Stopper
 
 log = logging.getLogger(__name__)
-
-Result = Mapping[str, Any]
 
 
 def configured(config: Config, keep_tail: Callable[[], Tail], stopper: Stopper) -> list[Observer]:

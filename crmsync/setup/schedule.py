@@ -48,7 +48,7 @@ def service(machine: Machine) -> str:
     """`crmsync@.service`: one pull of the sync that the instance names."""
     return _SERVICE.format(
         by_hand=by_hand(machine, "…").replace("'…'", "…"),
-        command=" ".join(_unit_word(word) for word in _started_by(machine)),
+        command=" ".join(_started_by(machine)),
         user=machine.user,
         group=machine.group,
         environment="\n".join(f"Environment={name}={value}" for name, value in environment(machine).items()),
@@ -85,7 +85,7 @@ def crontab(machine: Machine, *, own: bool = False) -> str:
     head = _OWN_CRONTAB if own else _SYSTEM_CRONTAB
     user = "" if own else f"  {machine.user}"
     settings = "\n".join(f"{name}={value}" for name, value in {**environment(machine), **_FOR_PEOPLE}.items())
-    command = shlex.join([*machine.command, "pull"]).replace("%", r"\%")
+    command = shlex.join([*machine.command, "pull"])
     return f"{head}{_CRON_NOTES}\n{settings}\n\n{machine.crontab}{user}  {command}\n"
 
 
@@ -108,10 +108,6 @@ def _places(machine: Machine) -> Iterator[str]:
 def _started_by(machine: Machine) -> tuple[str, ...]:
     """The unit for any machine finds crmsync in systemd's search path, and can be verified where it is not."""
     return ("/usr/bin/env", "crmsync") if machine.command == Machine().command else machine.command
-
-
-def _unit_word(word: str) -> str:
-    return word.replace("%", "%%").replace("$", "$$")
 
 
 _FOR_PEOPLE = {"CRMSYNC_LOG_FORMAT": "text"}

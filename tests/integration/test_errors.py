@@ -223,6 +223,19 @@ def test_a_full_disk_is_75_and_nothing_is_lost(
     sandbox.assert_in_step()
 
 
+def test_a_page_that_a_full_disk_cuts_short_leaves_nothing_beside_the_old_one(
+    install: Install, sandbox: Sandbox, tiny_disk: Path
+) -> None:
+    page = tiny_disk / "runs.html"
+    page.write_bytes(b"old")
+    room = os.statvfs(tiny_disk)
+    (tiny_disk / "filler").write_bytes(bytes(room.f_bavail * room.f_bsize))
+    run = install(sandbox).run("runs", "--html", str(page))
+    assert (run.code, f"{page} cannot be written" in run.err) == (78, True), run.said
+    assert {path.name for path in tiny_disk.iterdir()} == {"filler", "runs.html"}
+    assert page.read_bytes() == b"old"
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [(b"", "cannot be read"), (b"{}", "cannot be read"), (b'{"format": 99}', "format 99")],
