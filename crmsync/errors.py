@@ -66,7 +66,11 @@ class StateError(CrmsyncError):
 
 
 class StateMoved(StateError):
-    """The state is somewhere else now."""
+    """The state is somewhere else now: in `place`."""
+
+    def __init__(self, message: str, *, place: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.place = place
 
 
 class NoWatermark(CrmsyncError):

@@ -18,7 +18,7 @@ from crmsync.errors import ConfigError, StateError, StateMoved
 from crmsync.health import logs
 from crmsync.state import open_lock, open_store, require_fit
 from crmsync.state.checkpoint import Checkpoint, Progress, State, new_state, stamp
-from crmsync.state.moving import move
+from crmsync.state.moving import left_to_move, move
 from crmsync.state.outbox import Outbox
 from crmsync.state.store import Store
 
@@ -143,16 +143,18 @@ def move_(place: str, config_path: str | None, verbosity: int) -> None:
     target_config = replace(config, state=_location(place))
     source, target = open_store(config), open_store(target_config)
     require_fit(target_config, target)
-    moved = [sync for sync in config.syncs if source.read(f"{sync.name}/state.json")]
-    if not moved:
+    known = [sync.name for sync in config.syncs if source.read(f"{sync.name}/state.json")]
+    if not known:
         raise StateError(f"{config.state} holds no state", hint="There is nothing to move.")
-    for sync in moved:
-        with (
-            open_lock(config, source, sync.name, logs.run_id()),
-            open_lock(target_config, target, sync.name, logs.run_id()),
-        ):
-            move(source, target, sync.name)
-        click.echo(shown(f"{sync.name}: moved to {target.location}"))
+    left = left_to_move(source, target, known)
+    for sync in known:
+        if sync in left:
+            with (
+                open_lock(config, source, sync, logs.run_id()),
+                open_lock(target_config, target, sync, logs.run_id()),
+            ):
+                move(source, target, sync)
+        click.echo(shown(f"{sync}: {'moved to' if sync in left else 'is already in'} {target.location}"))
     click.echo(shown(f"Set CRMSYNC_STATE to {target.location}, in every place that starts crmsync."))
 
 

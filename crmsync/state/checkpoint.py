@@ -97,8 +97,10 @@ class Checkpoint:
         except (orjson.JSONDecodeError, KeyError, TypeError):
             raise StateError(f"{where} cannot be read", hint=way_out) from None
         if form == MOVED:
+            place = str(body.get("moved_to"))
             raise StateMoved(
-                f"the state of sync {self._sync} has moved to {body.get('moved_to')}",
+                f"the state of sync {self._sync} has moved to {place}",
+                place=place,
                 hint="Set CRMSYNC_STATE to that, in every place that starts crmsync.",
             )
         if form != FORMAT:

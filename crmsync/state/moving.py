@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
-from crmsync.errors import StateError
+from crmsync.errors import StateError, StateMoved
 from crmsync.state import ledger_sync
 from crmsync.state.checkpoint import Checkpoint, moved_document
 from crmsync.state.ledger import Ledger
@@ -14,6 +15,14 @@ CREDENTIALS = "credentials"
 _DOCUMENTS = ("catalog.json", "overlap.json", "reconcile.json")
 _LOGS = ("rejects.jsonl", "runs.jsonl")
 _FOLDERS = ("outbox", "jobs")
+
+
+def left_to_move(source: Store, target: Store, syncs: Iterable[str]) -> list[str]:
+    """The syncs with a state in `source`, without those that an earlier try has moved to `target` already.
+
+    Raises StateError where one cannot be read, StateMoved where one has moved to another place.
+    """
+    return [sync for sync in syncs if _is_left(source, target, sync)]
 
 
 def move(source: Store, target: Store, sync: str) -> None:
@@ -43,6 +52,15 @@ def move(source: Store, target: Store, sync: str) -> None:
     assert document is not None
     target.write(name, document.data, None)
     source.write(name, moved_document(sync, target.location), document.version)
+
+
+def _is_left(source: Store, target: Store, sync: str) -> bool:
+    try:
+        return Checkpoint(source, sync).load() is not None
+    except StateMoved as moved:
+        if moved.place != target.location:
+            raise
+        return False
 
 
 def _copy_document(source: Store, target: Store, name: str) -> None:

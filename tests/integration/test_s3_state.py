@@ -7,14 +7,28 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from contract.s3_servers import CREDENTIALS, Server, moto
+
+from crmsync.state.lock import FileLock
 
 from .world import Crmsync, Install, Sandbox, wait_for
 
 __all__ = ["moto"]
 
+SYNC = """
+[[sync]]
+name = "{0}"
+source = "salesforce"
+object = "{1}"
+into = "{2}"
+match_key = "salesforce_id"
+owner = "crm"
+[sync.fields]
+salesforce_id = "Id"
+"""
 SHORT_LEASE = """
 import sys
 from functools import partial
@@ -173,3 +187,20 @@ def test_a_state_moves_only_from_where_there_is_one_to_where_there_is_none(
     assert new.run("state", "move", str(one.state)).code == 78
     assert one.run("state", "move", "s3://").code == 78
     assert (one.files(), other.files()) == before
+
+
+def test_a_move_that_met_a_run_at_work_is_tried_again(tmp_path: Path) -> None:
+    crmsync, there = Crmsync(tmp_path / "home"), str(tmp_path / "there")
+    crmsync.configure(SYNC.format("contacts", "Contact", "profiles") + SYNC.format("leads", "Lead", "leads"))
+    for name in ("contacts", "leads"):
+        assert crmsync.run("state", "set", name, "--watermark", "1d").code == 0
+    with FileLock(crmsync.state / "leads" / "lock", "another"):
+        held = crmsync.run("state", "move", there)
+    assert (held.code, f"contacts: moved to {there}" in held.out) == (75, True), held.said
+
+    again = crmsync.run("state", "move", there)
+    assert (again.code, f"leads: moved to {there}" in again.out) == (0, True), again.said
+    for name in ("contacts", "leads"):
+        assert crmsync.run("state", "show", name, env={"CRMSYNC_STATE": there}).code == 0
+    elsewhere = crmsync.run("state", "move", str(tmp_path / "elsewhere"))
+    assert (elsewhere.code, there in elsewhere.err) == (78, True), elsewhere.said
