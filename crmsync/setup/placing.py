@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
 import shutil
@@ -86,21 +85,71 @@ def _write(path: Path, file: NewFile) -> None:
 
 
 def _swap(folder: Path, stage: Path, names: list[str]) -> list[Path]:
-    """Every staged file into its place; back again if one of them cannot go."""
-    with contextlib.ExitStack() as undo:
-        for name in names:
-            path, kept = folder / name, stage / f"{name}.old"
-            if os.path.lexists(path):
-                os.replace(path, kept)
-                undo.callback(os.replace, kept, path)
-            else:
-                undo.callback(path.unlink, missing_ok=True)
-            os.replace(stage / name, path)
-        for name in names:
-            if os.path.lexists(stage / f"{name}.old"):
-                os.replace(stage / f"{name}.old", folder / f"{name}.old")
-        undo.pop_all()
+    """Every staged file into its place; back again if one of them cannot go.
+
+    What is replaced is `*.old` before anything new takes its place.
+    """
+    before = stage / "before"
+    before.mkdir()
+    replaced = [name for name in names if os.path.lexists(folder / name)]
+    for name in replaced:
+        _require_replaceable(folder / _old(name))
+        _twin(folder / name, before / name)
+        _twin(folder / name, stage / _old(name))
+    moved = [_old(name) for name in replaced] + names
+    absent = {name for name in moved if not os.path.lexists(folder / name)}
+    reached: list[str] = []
+    try:
+        for name in moved:
+            reached.append(name)
+            if name not in absent and not os.path.lexists(before / name):
+                os.replace(folder / name, before / name)
+            os.replace(stage / name, folder / name)
+    except BaseException as error:
+        stuck = _put_back(folder, before, reached, absent)
+        if stuck:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise CrmsyncError(
+                f"{folder}: cannot be written to ({reason}), and {', '.join(stuck)} could not be put back",
+                hint="What a file held before is in the one of its name with .old.",
+            ) from None
+        raise
     return [folder / name for name in names]
+
+
+def _put_back(folder: Path, before: Path, reached: list[str], absent: set[str]) -> list[str]:
+    """Undo, the last first. Gives what could not be put back; of such a file its `.old` stays."""
+    stuck: list[str] = []
+    for name in reversed(reached):
+        if any(name == _old(other) for other in stuck):
+            continue
+        try:
+            if name in absent:
+                (folder / name).unlink(missing_ok=True)
+            elif os.path.lexists(before / name):
+                os.replace(before / name, folder / name)
+        except OSError:
+            stuck.append(name)
+    return stuck
+
+
+def _old(name: str) -> str:
+    return f"{name}.old"
+
+
+def _require_replaceable(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        raise ConfigError(
+            f"{path} is a directory, where a replaced file is to be kept; nothing was changed",
+            hint="Remove it, or give it another name.",
+        )
+
+
+def _twin(path: Path, twin: Path) -> None:
+    try:
+        os.link(path, twin, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(path, twin, follow_symlinks=False)
 
 
 def _as_env(file: NewFile) -> Mapping[str, str | None]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from crmsync.config import DEFAULT_SYNC, FieldRule, Sync, load
 from crmsync.config.files import read_env
 from crmsync.config.settings import SECRETS, SETTINGS
-from crmsync.errors import ConfigError
+from crmsync.errors import ConfigError, CrmsyncError
 from crmsync.setup import answers as given_answers
 from crmsync.setup import placing
 from crmsync.setup.placing import NewFile
@@ -196,26 +196,84 @@ class TestPlacing:
         }
         assert (tmp_path / "c").stat().st_ino == before
 
-    @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError])
+    @pytest.mark.parametrize("done_first", [False, True], ids=["instead", "after"])
+    @pytest.mark.parametrize(("failure", "seen"), [(KeyboardInterrupt,) * 2, (OSError, CrmsyncError)])
     @pytest.mark.parametrize("calls", range(1, 6))
     def test_all_or_nothing(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int, failure: type[BaseException]
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        calls: int,
+        failure: type[BaseException],
+        seen: type[BaseException],
+        done_first: bool,
     ) -> None:
-        """Whichever of the renamings fails."""
+        """Whichever of the renamings fails, or is the last before an interruption."""
         (tmp_path / ".env").write_text("A=0\n")
+        (tmp_path / ".env.old").write_text("A=-1\n")
         before = held(tmp_path)
         replace, done = os.replace, []
 
         def failing(*places: Path) -> None:
             done.append(places)
+            if len(done) != calls or done_first:
+                replace(*places)
             if len(done) == calls:
                 raise failure
+
+        monkeypatch.setattr(os, "replace", failing)
+        with pytest.raises(seen):
+            placing.place(tmp_path, list(self.FILES))
+        assert held(tmp_path) == before
+
+    def test_where_a_file_cannot_be_kept_nothing_is_replaced(self, tmp_path: Path) -> None:
+        for name in (".env", ".env.old", "b.toml"):
+            (tmp_path / name).write_text(f"{name} as it was")
+        before = held(tmp_path)
+        (tmp_path / "b.toml.old").mkdir()
+        with pytest.raises(ConfigError, match=r"b\.toml\.old is a directory.*nothing was changed"):
+            placing.place(tmp_path, list(self.FILES))
+        (tmp_path / "b.toml.old").rmdir()
+        assert held(tmp_path) == before
+
+    def test_what_cannot_be_put_back_is_named_and_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The disk goes once .env.old and .env are written."""
+        (tmp_path / ".env").write_text("A=0\n")
+        replace, left = os.replace, [1, 2]
+
+        def failing(*places: Path) -> None:
+            if not left:
+                raise OSError("gone")
+            left.pop()
             replace(*places)
 
         monkeypatch.setattr(os, "replace", failing)
-        with pytest.raises((failure, Exception)):
+        with pytest.raises(CrmsyncError, match=r"\.env could not be put back") as caught:
             placing.place(tmp_path, list(self.FILES))
-        assert held(tmp_path) == before
+        assert "nothing was changed" not in str(caught.value)
+        assert held(tmp_path) == {".env": b"A=1\n", ".env.old": b"A=0\n"}
+
+    def test_a_link_is_kept_as_the_link_it_was(self, tmp_path: Path) -> None:
+        (tmp_path / "elsewhere").write_text("theirs")
+        (tmp_path / "b.toml").symlink_to("elsewhere")
+        placing.place(tmp_path, list(self.FILES))
+        assert (tmp_path / "b.toml.old").readlink() == Path("elsewhere")
+        assert (tmp_path / "elsewhere").read_text() == "theirs"
+
+    def test_without_hard_links_what_is_replaced_is_kept_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_link(*_: object, **__: object) -> None:
+            raise PermissionError
+
+        (tmp_path / ".env").write_text("A=0\n")
+        (tmp_path / ".env").chmod(0o600)
+        monkeypatch.setattr(os, "link", no_link)
+        placing.place(tmp_path, list(self.FILES))
+        assert (tmp_path / ".env.old").read_text() == "A=0\n"
+        assert stat.S_IMODE((tmp_path / ".env.old").stat().st_mode) == 0o600
 
     def test_nothing_is_written_where_the_trial_fails(self, tmp_path: Path) -> None:
         def refuse(folder: Path) -> None:
