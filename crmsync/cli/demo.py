@@ -16,7 +16,9 @@ from typing import Any
 
 import click
 
+from crmsync.cli.sandbox import require_parts
 from crmsync.errors import CrmsyncError
+from crmsync.text import count
 
 EPILOG = """\b
 Examples:
@@ -48,6 +50,7 @@ def command(quick: bool, contacts: int | None) -> None:
 
     Two servers are started that speak Salesforce's and Experiture's contracts; nothing leaves this machine.
     """
+    require_parts()
     number = contacts or (300 if quick else 5137)
     with (
         tempfile.TemporaryDirectory(prefix="crmsync-demo-") as folder,
@@ -71,7 +74,9 @@ def command(quick: bool, contacts: int | None) -> None:
                 {"object": "Contact", "id": row_id, "fields": {"Title": "Chief of Demos"}},
             )
         control(base, "salesforce/clock", {"advance": 60})
-        _say("\nTen contacts get a new title in the CRM.\n\n$ crmsync pull")
+        _say(
+            "\nTen contacts get a new title in the CRM, and its clock goes on by two minutes.\n\n$ crmsync pull"
+        )
         delta = _pull(sandbox)
         _told(delta)
         _expect(
@@ -166,7 +171,7 @@ def _told(result: dict[str, Any]) -> None:
         return ", ".join(f"{number:,} {reason}" for reason, number in sorted(counts.items())) or "none"
 
     _say(
-        f"  {result['read']:,} read, {result['written']:,} written in {result['batches']:,} batches, "
+        f"  {result['read']:,} read, {result['written']:,} written in {count(result['batches'], 'batch', 'batches')}, "
         f"{result['unchanged']:,} unchanged, in {result['duration_seconds']:.1f} s"
     )
     if result["read"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from crmsync.sandbox.server import SandboxServer
 
 LOGINS = ("client_credentials", "jwt", "refresh_token", "password", "token")
+PARTS = ("lark", "cryptography")
+"""The packages of the extra `sandbox`, by the names they are imported under."""
 
 EPILOG = """\b
 Examples:
@@ -39,7 +42,10 @@ Examples:
     "--seed", default=1, show_default=True, metavar="S", help="The same seed gives the same people."
 )
 @click.option(
-    "--data", type=click.Path(file_okay=False), metavar="DIR", help="Where its files go (keys, sandbox.env)."
+    "--data",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Where its files go (keys, sandbox.env)  [default: a new folder]",
 )
 @click.option(
     "--listen", default=0, type=click.IntRange(0, 65535), metavar="PORT", help="A port; 0 takes a free one."
@@ -59,12 +65,9 @@ def command(
     They speak the real HTTP contracts, refuse what those refuse, and hold made-up people. The environment to
     use is printed, and kept in sandbox.env. A control API at /_sandbox changes data and injects faults.
     """
-    try:
-        from crmsync.sandbox.server import SandboxServer
-    except ImportError as missing:
-        raise ConfigError(
-            f"the sandbox needs the package {missing.name}", hint="pip install 'crmsync[sandbox]'"
-        ) from None
+    require_parts()
+    from crmsync.sandbox.server import SandboxServer
+
     folder = Path(data or tempfile.mkdtemp(prefix="crmsync-sandbox-")).resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment: dict[str, str] = {}
@@ -91,6 +94,15 @@ def command(
         server.serve_forever()
     except KeyboardInterrupt:
         server.stop()
+
+
+def require_parts() -> None:
+    """Raises ConfigError where the sandbox is not installed."""
+    missing = next((name for name in PARTS if find_spec(name) is None), None)
+    if missing:
+        raise ConfigError(
+            f"the sandbox needs the package {missing}", hint="Run `pip install 'crmsync[sandbox]'`."
+        )
 
 
 def _populate(

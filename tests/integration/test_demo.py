@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from crmsync.cli import cli
+from crmsync.errors import ConfigError
 
 from .world import Crmsync, Install, Sandbox, StartSandbox
 
@@ -22,6 +29,18 @@ def test_the_demo_succeeds(tmp_path: Path) -> None:
     assert run.code == 0, run.said
     assert "compared row by row" in run.out
     assert "What to do next" in run.out
+
+
+@pytest.mark.parametrize("command", ["demo", "sandbox"])
+def test_without_the_extra_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """A module that is None in sys.modules is one that is not installed."""
+    monkeypatch.setitem(sys.modules, "lark", None)
+    ended = CliRunner().invoke(cli, [command])
+    assert isinstance(ended.exception, ConfigError)
+    assert "lark" in str(ended.exception)
+    assert ended.exception.hint == "Run `pip install 'crmsync[sandbox]'`."
 
 
 def test_the_demo_leaves_what_is_configured_alone(sandbox: Sandbox, crmsync: Crmsync) -> None:
