@@ -107,7 +107,11 @@ def help_of(path: tuple[str, ...], command: click.Command) -> str:
     """As `--help` prints it in a terminal of 80 columns."""
     context = click.Context(cli, info_name="crmsync", **cli.context_settings)
     for name in path:
-        context = click.Context(command, info_name=name, parent=context)
+        within = context.command
+        assert isinstance(within, click.Group)
+        found = within.get_command(context, name)
+        assert found is not None
+        context = click.Context(found, info_name=name, parent=context)
     context.terminal_width = WIDTH
     return command.get_help(context).strip()
 

@@ -89,7 +89,8 @@ def command(
 ) -> int:
     """Say how each sync is, from its state alone, as a monitoring plugin would.
 
-    The interval that runs are expected at is CRMSYNC_INTERVAL, else the median of the last 20 starts.
+    The interval that runs are expected at is CRMSYNC_INTERVAL, else the median of the last 20 starts; while
+    there are fewer, no less than the default.
     """
     config = configure(config_path, verbosity, require=frozenset())
     now = datetime.now(UTC)

@@ -145,16 +145,18 @@ def judge(facts: Facts, limits: Limits) -> Health:
 
 
 def interval_of(runs: Sequence[Run], configured: timedelta | None, otherwise: timedelta) -> Interval:
-    """How often runs are expected: as it was set, else the median of the gaps between the last starts."""
+    """How often runs are expected: as it was set, else the median of the gaps between the last starts.
+
+    While there are few of them, runs by hand among them, no more often than `otherwise`.
+    """
     if configured is not None:
         return Interval(configured, "CRMSYNC_INTERVAL")
     starts = [run.started for run in runs[-STARTS:]]
     gaps = [(later - sooner).total_seconds() for sooner, later in pairwise(starts)]
-    if not gaps:
+    usual = timedelta(seconds=median(gaps)) if gaps else timedelta()
+    if len(starts) < STARTS and usual <= otherwise:
         return Interval(otherwise, "the default of CRMSYNC_INTERVAL")
-    return Interval(
-        max(SHORTEST, timedelta(seconds=median(gaps))), f"the median of the last {len(starts)} starts"
-    )
+    return Interval(max(SHORTEST, usual), f"the median of the last {len(starts)} starts")
 
 
 def lag_of(facts: Facts) -> timedelta | None:

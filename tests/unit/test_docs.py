@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import crmsync
 from crmsync.cli import COMMANDS, cli
@@ -45,6 +46,12 @@ EVERY_COMMAND = dict(GENERATE.every_command())
 @pytest.mark.parametrize("name", GENERATE.PAGES)
 def test_a_page_made_from_the_code_is_what_the_code_says(name: str) -> None:
     assert (DOCS / name).read_text() == GENERATE.PAGES[name](), "run `python docs/generate.py`"
+
+
+@pytest.mark.parametrize("path", EVERY_COMMAND, ids=lambda path: " ".join(path) or "crmsync")
+def test_the_page_shows_what_help_prints(path: tuple[str, ...]) -> None:
+    printed = CliRunner().invoke(cli, [*path, "--help"], prog_name="crmsync", terminal_width=GENERATE.WIDTH)
+    assert printed.output.strip() == GENERATE.help_of(path, EVERY_COMMAND[path])
 
 
 @pytest.mark.parametrize("path", EVERY_COMMAND, ids=lambda path: " ".join(path) or "crmsync")

@@ -167,8 +167,11 @@ def test_the_interval_is_the_median_of_the_last_starts_where_nobody_set_it() -> 
 
 
 def test_runs_by_hand_one_after_the_other_are_no_interval_of_seconds() -> None:
-    quick = runs(lines(NOON, 10, timedelta(seconds=3)))
+    quick = runs(lines(NOON, 20, timedelta(seconds=3)))
     assert interval_of(quick, None, QUARTER).length == timedelta(minutes=1)
+    assert interval_of(quick[:19], None, QUARTER).length == QUARTER
+    daily = runs(lines(NOON, 3, timedelta(days=1)))
+    assert interval_of(daily, None, QUARTER).length == timedelta(days=1)
 
 
 def test_the_lag_goes_by_the_sources_clock_as_the_last_run_read_it() -> None:
