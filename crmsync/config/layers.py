@@ -171,7 +171,7 @@ def _toml_layer(tables: Mapping[str, object], name: str, folder: Path, problems:
             problems.append(f"{where}: is not a setting{near}")
         elif paths[path].secret:
             problems.append(
-                f"{where}: a secret does not belong in this file; set {paths[path].variable} in the "
+                f"{where} is a secret, and does not belong in this file; set {paths[path].variable} in the "
                 f"environment or in .env, or name its file with {path}_file"
             )
         else:

@@ -6,6 +6,7 @@ import contextlib
 import email.utils
 import io
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -253,12 +254,25 @@ def failure(error: OSError, service: str, origin: str) -> CrmsyncError:
         )
     if type(error) is OSError:
         return ConfigError(f"{service}: {error}", hint="Correct REQUESTS_CA_BUNDLE.")
-    return NoAnswer(f"{service} at {origin} gave no answer ({_cause(error)})")
+    return NoAnswer(
+        f"{service} at {origin} gave no answer ({_cause(error)})",
+        hint="Check that address, the network and the proxy; where it is the service, the next run goes on.",
+    )
+
+
+_CAUSES: dict[type[BaseException], str] = {
+    ConnectionRefusedError: "connection refused",
+    ConnectionResetError: "connection reset",
+    socket.gaierror: "its name is not known",
+}
 
 
 def _cause(error: BaseException) -> str:
     """The innermost cause: short, and free of URLs with their query strings."""
     inner = _innermost(error)
+    for kind, words in _CAUSES.items():
+        if isinstance(inner, kind):
+            return words
     reason = getattr(inner, "reason", None)
     return f"{type(inner).__name__}{f' {reason}' if isinstance(reason, str) else ''}"
 

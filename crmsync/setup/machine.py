@@ -83,10 +83,10 @@ class Machine:
         places = [f"{path}/" for path in dict.fromkeys((*self._paths(), *self.parts))]
         hidden = [place.rstrip("/") for place in places if place.startswith(_PRIVATE)]
         if hidden and own_tmp:
-            yield f"the service has a /tmp of its own, and will not find {', '.join(hidden)}"
+            yield f"the service has a /tmp of its own, and will not find {', '.join(hidden)}: put it elsewhere"
         closed = [place.rstrip("/") for place in places if place.startswith("/root/") and self.user != "root"]
         if closed:
-            yield f"the user {self.user} has no way to {', '.join(closed)}"
+            yield f"the user {self.user} has no way to {', '.join(closed)}: install it elsewhere, /opt say"
 
     def _paths(self) -> list[str]:
         state = [self.state] if self.local_state else []

@@ -18,6 +18,7 @@ from crmsync.config import DEFAULT_SYNC, Config, FieldRule, load
 from crmsync.config.settings import BY_VARIABLE, SECRETS, SETTINGS, VARIABLES
 from crmsync.config.show import MASK, rows
 from crmsync.errors import ConfigError
+from crmsync.health.redaction import Redactor
 
 ROOT = Path(__file__).parents[2]
 COMPLETE = {
@@ -250,10 +251,13 @@ class TestSecrets:
         self, refused: Callable[..., tuple[str, ...]]
     ) -> None:
         (problem,) = refused('[salesforce]\npassword = "hunter2"')
-        assert problem.startswith("crmsync.toml: salesforce.password: a secret does not belong in this file")
+        assert problem.startswith(
+            "crmsync.toml: salesforce.password is a secret, and does not belong in this file"
+        )
         assert "SALESFORCE_PASSWORD" in problem
         assert "salesforce.password_file" in problem
         assert "hunter2" not in problem
+        assert Redactor()(problem) == problem
 
     def test_both_forms_in_one_layer_are_refused_and_a_later_layer_wins(
         self, loaded: Load, refused: Callable[..., tuple[str, ...]], tmp_path: Path

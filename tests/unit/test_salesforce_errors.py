@@ -113,6 +113,21 @@ def test_every_row_of_the_table_has_its_class_and_exit_code(
     assert error.exit_code == exit_code
 
 
+@pytest.mark.parametrize(
+    ("code", "setting"),
+    [
+        ("UNSUPPORTED_API_VERSION", "SALESFORCE_API_VERSION"),
+        ("MALFORMED_QUERY", "`where`"),
+        ("INVALID_FIELD", "`where`"),
+        ("INVALID_TYPE", "`object`"),
+    ],
+)
+def test_what_a_setting_can_mend_names_it(code: str, setting: str) -> None:
+    hint = error_for(refused(400, code, "no"), "query").hint
+    assert hint is not None
+    assert setting in hint
+
+
 HTML = b"<html><body>We are setting things up</body></html>"
 
 

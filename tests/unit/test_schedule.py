@@ -139,7 +139,7 @@ class TestOtherMachines:
         machine = replace(Machine(), config="/tmp/x/crmsync.toml", parts=("/root/.pyenv", "/usr"))
         own_tmp, no_way = machine.warnings(own_tmp=True)
         assert "/tmp/x/crmsync.toml" in own_tmp
-        assert no_way == "the user crmsync has no way to /root/.pyenv"
+        assert no_way == "the user crmsync has no way to /root/.pyenv: install it elsewhere, /opt say"
         assert not list(Machine().warnings(own_tmp=True))
 
 

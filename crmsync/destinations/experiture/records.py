@@ -93,7 +93,8 @@ class ExperitureDestination:
         if not reply.ok:
             return [
                 f"the schema of {self._object} could not be read (HTTP {reply.status} "
-                f"[correlation {correlation_id(reply) or 'none'}]); it is used unchecked"
+                f"[correlation {correlation_id(reply) or 'none'}]); it is used unchecked. If pulls fail as well, "
+                "check `into` of the sync and EXPERITURE_BASE_URL"
             ]
         wrong, unclear = metadata.problems(
             metadata.parse(reply.json()), self._object, self._match_key, targets

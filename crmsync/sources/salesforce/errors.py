@@ -142,6 +142,13 @@ _BY_CODE: dict[str, type[SalesforceError]] = {
     "NOT_FOUND": NotThere,
     "UNSUPPORTED_API_VERSION": NotThere,
 }
+_HINTS = {
+    "UNSUPPORTED_API_VERSION": "Leave SALESFORCE_API_VERSION out, or set a version that the org has.",
+    "MALFORMED_QUERY": "Check `where` of the sync, and its fields with `crmsync check`.",
+    "INVALID_FIELD": "Check `where` of the sync, and its fields with `crmsync check`.",
+    "INVALID_TYPE": "Check `object` of the sync, and what the integration user may see.",
+    "INVALID_QUERY_FILTER_OPERATOR": "Check `where` of the sync.",
+}
 
 
 def error_for(reply: Reply, what: str) -> CrmsyncError:
@@ -164,7 +171,7 @@ def _error_for(reply: Reply, what: str) -> CrmsyncError:
             hint="Log in anew: check the SALESFORCE_ variables with `crmsync check`.",
         )
     if refusal.code in _BY_CODE:
-        return _BY_CODE[refusal.code](refusal, what)
+        return _BY_CODE[refusal.code](refusal, what, hint=_HINTS.get(refusal.code))
     if (refusal.status == 403 and not refusal.may_pass) or refusal.code in _PERMISSION_CODES:
         return AuthError(
             f"Salesforce forbids the {what} ({refusal.words})",
