@@ -220,7 +220,9 @@ class Pull:
             ) from None
         if plan.stays_because:
             self.report.note(
-                f"the watermark stays at {self.report.watermark or 'none'}: {plan.stays_because}"
+                f"the watermark stays at {self.report.watermark}: {plan.stays_because}"
+                if self.report.watermark
+                else f"the watermark is not set: {plan.stays_because}"
             )
         return plan
 

@@ -21,7 +21,8 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 def one_line(text: object, most: int = 200) -> str:
     """Somebody else's words fit to stand within a sentence of ours: on one line, and not too long."""
-    return " ".join(str(text).split())[:most]
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

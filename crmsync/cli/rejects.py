@@ -55,7 +55,7 @@ def list_(
         click.echo(orjson.dumps({"rejects": [_without_values(entry) for entry in entries]}).decode())
         return
     for entry in entries:
-        origin = "here" if entry.origin == "here" else "by the destination"
+        origin = "by crmsync" if entry.origin == "here" else "by the destination"
         click.echo(shown(f"{entry.id}  {entry.code}  {entry.field or '-'}  {origin}  since {entry.first_at}"))
     log.info("%s", count(len(entries), "open reject"))
 

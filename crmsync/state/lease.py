@@ -160,7 +160,7 @@ class LeaseLock:
         give_up_at = _clock() + self._wait
         seen: Found | None = None
         since = 0.0
-        suspected = False
+        suspected = waits = False
         while True:
             found = find(self._store, self._sync)
             now = _clock()
@@ -177,6 +177,9 @@ class LeaseLock:
                     f"another run is at work: {found.lease.holder}",
                     hint="Wait for it to end, or pass --wait 60s.",
                 )
+            if not waits and not suspect:
+                log.info("waiting for another run to end: %s", found.lease.holder)
+                waits = True
             if suspect and not suspected:
                 log.warning(
                     "%s: the lease of %s has not been renewed lately; if that does not happen within %.0f s "

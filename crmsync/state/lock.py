@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import socket
 import time
@@ -16,6 +17,8 @@ import orjson
 
 from crmsync.errors import LockHeld
 from crmsync.state.store import explained
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +88,16 @@ class FileLock:
 
     def _acquire(self) -> None:
         deadline = time.monotonic() + self._wait
+        waits = False
         while not self._try():
             if time.monotonic() >= deadline:
                 raise LockHeld(
                     f"another run is at work: {self._holder() or 'its name could not be read'}",
                     hint="Wait for it to end, or pass --wait 60s.",
                 )
+            if not waits:
+                log.info("waiting for another run to end: %s", self._holder() or "its name could not be read")
+            waits = True
             time.sleep(0.1)
 
     def _close(self) -> None:
