@@ -179,7 +179,11 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
     def _shown(self, value: Any) -> Any:
-        return printable(self._redact(value)) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return printable(self._redact(value))
+        if isinstance(value, dict):
+            return {self._shown(name): self._shown(inner) for name, inner in value.items()}
+        return [self._shown(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _more(record: logging.LogRecord) -> dict[str, Any]:

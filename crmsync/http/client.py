@@ -171,12 +171,16 @@ class Client:
             self._wait_turn()
             try:
                 with self._gate.turn() as turn:
-                    if turn.waited and self._stopper.event.is_set():
-                        raise Outage(f"the run is stopping; the {what} was not sent")
+                    if turn.waited:
+                        if self._stopper.event.is_set():
+                            raise Outage(f"the run is stopping; the {what} was not sent")
+                        self._wait_turn()
                     if before_each is not None:
                         before_each()
                     reply: Reply | None = self._once(method, url, what, body, headers or {}, stream)
-                    turn.status = reply.status if reply else 0
+                    if reply is not None:
+                        turn.status = reply.status
+                        self._hold_back(reply)
             except NoAnswer as error:
                 reply = None
                 if attempt == most or not self._go_on():
@@ -186,7 +190,6 @@ class Client:
                 if not self._may_pass(reply) and not _broke_off(reply):
                     self._budget.earn()
                     return reply
-                self._hold_back(reply)
                 if attempt == most or (reply.retry_after or 0) > LONGEST_WAIT or not self._go_on():
                     return reply
                 log.info(
@@ -219,8 +222,8 @@ class Client:
             self._stopper.sleep(pause)
 
     def _hold_back(self, reply: Reply) -> None:
-        """Make every thread wait as long as the service asked of one."""
-        if reply.retry_after:
+        """Make every thread wait as long as the service asked of one: before another gets its turn."""
+        if reply.retry_after and self._may_pass(reply):
             with self._lock:
                 self._not_before = max(self._not_before, time.monotonic() + reply.retry_after)
 

@@ -182,7 +182,7 @@ def fetch(
             allow_redirects=False,
             stream=True,
         )
-        if stream and response.ok:
+        if stream and 200 <= response.status_code < 300:
             return Reply(response.status_code, response.headers, b"", _text_of(response, service))
         with _cut_after(min(WHOLE_TIMEOUT, 3 * timeout), response):
             content = b"".join(response.iter_content(CHUNK))

@@ -139,7 +139,8 @@ class Ledger:
     ) -> None:
         """Keep what was proved, as (Id, match key, stamp, digest), under the present generation.
 
-        Another Id's entry under the same key is forgotten: its values are no longer what stands there.
+        Another Id's entry under the same key is forgotten, durably, as `forget` does: its values are no longer what
+        stands there.
         """
         generation = self.generation
         # sqlite3 takes a bytearray as it is; for bytes it looks for an adapter first, row by row.
@@ -147,11 +148,11 @@ class Ledger:
             (row_id, key, stamp, bytearray(digest), generation, int(row_id in tombstones))
             for row_id, key, stamp, digest in entries
         ]
+        shared = [(row[0], row[1]) for row in rows if row[0] != row[1]]
         recent = [(row_id, stamp) for row_id, _, stamp, *_ in rows if stamp >= self._recent_from]
-        with self._transaction():
+        with self._durably() if shared else self._transaction():
             self._db.executemany(
-                "UPDATE entries SET digest = NULL WHERE key = ?2 AND id <> ?1 AND key <> id",
-                ((row[0], row[1]) for row in rows if row[0] != row[1]),
+                "UPDATE entries SET digest = NULL WHERE key = ?2 AND id <> ?1 AND key <> id", shared
             )
             self._insert("INSERT OR REPLACE INTO entries", rows)
             self._insert("INSERT OR REPLACE INTO recent", recent)

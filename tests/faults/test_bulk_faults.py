@@ -201,11 +201,12 @@ def _(world: World) -> None:
 
 @FAULTS.add("12-bulk-answer-to-the-creation-lost")
 def _(world: World) -> None:
-    """A job whose creation got no answer is made once more; the unknown one is left to Salesforce's seven days."""
+    """A job whose creation got no answer is not made once more: REST, and it is left to Salesforce's seven days."""
     world.fault("lose_answer", **JOBS, method="POST")
     world.pull("--full", "--api", "bulk")
     everything_is_written(world)
     assert len(world.crm("bulk_jobs")) == 1
+    assert len(world.requests("salesforce", "/jobs/query")) == 1
 
 
 @FAULTS.add("12-bulk-cannot-be-deleted")

@@ -173,7 +173,7 @@ def test_a_field_that_no_job_may_select_is_not_even_asked_for(
         (400, [{"errorCode": "INVALID_FIELD", "message": "No such column"}], FieldGone),
         (403, [{"errorCode": "INSUFFICIENT_ACCESS", "message": "no"}], AuthError),
         (403, [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "TotalRequests"}], QuotaExhausted),
-        (503, [{"errorCode": "SERVER_UNAVAILABLE", "message": "busy"}], Outage),
+        (503, [{"errorCode": "SERVER_UNAVAILABLE", "message": "busy"}], BulkRefused),
         (200, {"state": "UploadComplete"}, Outage),
         (200, [], Outage),
     ],
@@ -184,6 +184,26 @@ def test_other_refusals_are_errors_of_the_run(
     org.post(url(), status=status, json=body)
     with pytest.raises(error):
         make().create()
+
+
+def test_a_job_that_may_no_longer_be_looked_at_is_not_gone_on_with(
+    org: responses.RequestsMock, make: Callable[..., BulkQuery]
+) -> None:
+    org.get(url(f"/{ID}"), status=403, json=[{"errorCode": "INSUFFICIENT_ACCESS", "message": "no"}])
+    assert not make().adopt(f"{ID}@67.0/0")
+
+
+def test_a_job_is_known_although_its_creation_used_up_the_quota(
+    org: responses.RequestsMock, make: Callable[..., BulkQuery]
+) -> None:
+    used_up = {"Sforce-Limit-Info": "api-usage=101/100"}
+    org.post(url(), json={"id": ID, "state": "UploadComplete"}, headers=used_up)
+    org.patch(url(f"/{ID}"), json={"id": ID}, headers=used_up)
+    org.delete(url(f"/{ID}"), status=204, headers=used_up)
+    query = make()
+    query.create()
+    query.close()
+    assert [call.request.method for call in org.calls] == ["POST", "PATCH", "DELETE"]
 
 
 # --- waiting for it
@@ -427,7 +447,7 @@ class Pages:
             return {"resultPages": [{"resultUrl": "x"}], "done": True}
         return {"state": "JobComplete", "numberRecordsProcessed": len(self.lines) - 1}
 
-    def ask(self, method: str, path: str, what: str, body: Any = None) -> Reply:
+    def ask(self, method: str, path: str, what: str, body: Any = None, *, repeatable: bool = True) -> Reply:
         return Reply(200, {}, json.dumps({"id": ID}).encode())
 
     def open_csv(self, path: str, what: str) -> Reply:

@@ -198,3 +198,8 @@ def test_no_rows(body: bytes) -> None:
 def test_a_last_line_that_is_not_ended_is_a_row_where_its_last_value_is() -> None:
     read = RowReader(["Id", "Name"], COLUMNS).rows(lines(b'"Id","Name"\n"1","a"'))
     assert list(read) == [{"Id": "1", "Name": "a"}]
+
+
+def test_a_header_with_another_name_in_it_is_no_row() -> None:
+    with pytest.raises(Outage, match="other columns"):
+        list(RowReader(["Id", "Name", "X"], {}).rows(['"Id","Name","Y"\n', '"003","A","B"\n']))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -147,3 +148,32 @@ def test_what_had_to_wait_is_not_sent_once_the_run_is_stopping() -> None:
     server.shutdown()
     server.server_close()
     assert [error.message for error in errors] == ["the run is stopping; the second was not sent"]
+
+
+def test_what_one_was_told_holds_for_those_that_wait_for_their_turn() -> None:
+    """A 429 lets the next one in only after the pause that it asks for (law 9)."""
+    asked: list[float] = []
+
+    class Pausing(Counting):
+        def do_GET(self) -> None:
+            asked.append(time.monotonic())
+            self.send_response(429 if len(asked) == 1 else 200)
+            if len(asked) == 1:
+                self.send_header("Retry-After", "1")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Pausing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    client = Client("CDP", f"http://127.0.0.1:{server.server_port}", at_once=1, retry=Retry(3, first=0.001))
+    threads = [
+        threading.Thread(target=client.request, args=("GET", "/"), kwargs={"what": "test"}) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    server.shutdown()
+    server.server_close()
+    assert len(asked) == 5
+    assert min(asked[1:]) - asked[0] >= 0.99

@@ -844,3 +844,9 @@ def test_what_broke_off_may_be_asked_for_again_while_the_budget_lasts(pauses: Pa
     assert 0.5 <= first <= 1.0 <= second <= 2.0
     pauses.stop(Interrupted(15))
     assert not Client("S", ORIGIN, stopper=pauses).may_ask_again(1)
+
+
+def test_a_redirect_to_nowhere_is_no_stream(client: Client, service: responses.RequestsMock) -> None:
+    service.get(URL, status=303)
+    reply = client.request("GET", URL, what="page", stream=True)
+    assert (reply.status, reply.stream) == (303, None)

@@ -270,3 +270,13 @@ class TestSetUp:
         assert "abcdefgh" not in written
         assert "example.com" not in written
         assert "[e-mail]" in written
+
+
+def test_what_a_line_of_the_log_holds_is_redacted_however_deep_it_lies() -> None:
+    formatter = JsonFormatter(Redactor(["s3cr3t-value"]))
+    record = logging.LogRecord("crmsync", logging.INFO, "", 0, "the end", None, None)
+    record.summary = {"refused": {"dup jane@acme.com": 1}, "notes": ["s3cr3t-value"]}
+    line = formatter.format(record)
+    assert "jane@acme.com" not in line
+    assert "s3cr3t-value" not in line
+    assert "[e-mail]" in line

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Literal
 
+from crmsync.errors import CrmsyncError
 from crmsync.sources.base import Bookmark, Job, Page, Window
 from crmsync.sources.salesforce.bulk import BulkQuery, BulkRefused
 from crmsync.sources.salesforce.changes import Changes
@@ -120,7 +121,10 @@ class AdaptiveChanges:
     def _drop(self, kept: Job) -> None:
         """Clear away the job of a run that was killed: this one reads by REST."""
         query = self._bulk(self._window.start)
-        query.adopt(kept.name)
+        try:
+            query.adopt(kept.name)
+        except CrmsyncError as error:
+            log.info("bulk job %s could not be cleared away: %s", kept.name, error)
         query.close()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TextIO
 
-from crmsync.errors import CrmsyncError, Outage
+from crmsync.errors import AuthError, CrmsyncError, Outage
 from crmsync.http import Stopper
 from crmsync.prefetch import side_by_side
 from crmsync.sources.base import Row
@@ -95,13 +95,19 @@ class BulkQuery:
         self.total: int | None = None
 
     def create(self) -> str:
-        """Make the job and give its name. Raises BulkRefused, or Outage where the query is closed by now."""
+        """Make the job and give its name. Raises BulkRefused, or JobTrouble where the query is closed by now.
+
+        It is asked for once: a second try after no answer might make a second job.
+        """
         if unreadable := self._reader.unreadable:
             raise BulkRefused(f"{', '.join(unreadable)}: no bulk query may select such a field")
         asked = {"operation": self._operation, "query": self._query, "contentType": "CSV", "lineEnding": "LF"}
-        reply = self._client.ask("POST", "/jobs/query", "bulk job", asked)
+        try:
+            reply = self._client.ask("POST", "/jobs/query", "bulk job", asked, repeatable=False)
+        except Outage as outage:
+            raise BulkRefused(outage.message) from None
         refusal = refusal_of(reply)
-        if refusal.code in _REFUSALS or reply.status == 404:
+        if refusal.code in _REFUSALS or reply.status == 404 or (refusal.may_pass and not reply.ok):
             raise BulkRefused(refusal.words)
         body = reply.json()
         if not reply.ok or not isinstance(body, dict) or not body.get("id"):
@@ -123,7 +129,7 @@ class BulkQuery:
         job_id, _, made_for = name.partition("@")
         try:
             state = str(self._look(job_id).get("state"))
-        except SalesforceError:
+        except (SalesforceError, AuthError):
             return False
         self._take_up(job_id)
         return state in _PROMISING and made_for == self._made_for

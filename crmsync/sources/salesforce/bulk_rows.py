@@ -98,6 +98,8 @@ class RowReader:
         spelled = {name.lower(): name for name in self._columns}
         names = [spelled[value.lower()] for value in values if value.lower() in spelled]
         if len(set(names)) != len(values):
+            if "Id" in self._columns and values[self._columns.index("Id")].lower() == "id":
+                raise Outage("a page of a bulk job has other columns than were asked for")
             return False
         self._columns = names
         return True

@@ -96,9 +96,9 @@ class SalesforceClient:
         """
         return self._json(self._send("GET", self._absolute(path), what, headers=headers), what)
 
-    def ask(self, method: str, path: str, what: str, body: Any = None) -> Reply:
-        """The reply to one request, whatever it says."""
-        return self._send(method, self._absolute(path), what, body=body)
+    def ask(self, method: str, path: str, what: str, body: Any = None, *, repeatable: bool = True) -> Reply:
+        """The reply to one request, whatever it says, and however much of the quota it uses up."""
+        return self._send(method, self._absolute(path), what, body=body, repeatable=repeatable)
 
     def open_csv(self, path: str, what: str) -> Reply:
         """A CSV resource, its `stream` to be read and closed. Raises the errors of errors.py."""
@@ -147,15 +147,21 @@ class SalesforceClient:
         return path if path.startswith(("/services/", "https://", "http://")) else f"{self._base}{path}"
 
     def _send(
-        self, method: str, url: str, what: str, *, body: Any = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        what: str,
+        *,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        repeatable: bool = True,
     ) -> Reply:
         content = None if body is None else orjson.dumps(body)
         sent = {"Accept": "application/json", **(headers or {})}
         if content is not None:
             sent["Content-Type"] = "application/json"
-        reply = self.http.request(method, url, what=what, body=content, headers=sent)
+        reply = self.http.request(method, url, what=what, body=content, headers=sent, repeatable=repeatable)
         self._notice(reply)
-        self._guard_quota()
         return reply
 
     def _guard_quota(self) -> None:
@@ -168,6 +174,7 @@ class SalesforceClient:
             )
 
     def _json(self, reply: Reply, what: str) -> Any:
+        self._guard_quota()
         body = reply.json()
         if not reply.ok or body is None:
             raise error_for(reply, what)
