@@ -36,11 +36,14 @@ class Plan:
 
 
 def throughput(plan: Plan) -> Case:
-    """a: no latency. The floor, the guide's sample and crmsync in turn, several rounds; the others once."""
+    """a: no latency, batches answered at once, for only some programs would ask for a job.
+
+    The floor, the guide's sample and crmsync in turn, several rounds; the others once.
+    """
     with Servers(plan.throughput) as servers:
         return {
             "contacts": plan.throughput,
-            "programs": _compared(plan, servers, "a", waits=NO_WAITS, mode="job"),
+            "programs": _compared(plan, servers, "a", waits=NO_WAITS, mode="inline"),
         }
 
 

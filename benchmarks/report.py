@@ -76,7 +76,8 @@ def text(results: dict[str, Any]) -> str:
     if "a" in results:
         a = results["a"]
         parts.append(
-            f"## a. No latency, {a['contacts']:,} contacts\n\n{_programs(a['programs'])}\n\n{_servers(a)}"
+            f"## a. No latency, {a['contacts']:,} contacts\n\nBatches are answered at once: only crmsync and the "
+            f"floor would ask for a job.\n\n{_programs(a['programs'])}\n\n{_servers(a)}"
         )
     if "b" in results:
         parts.append(_latency(results["b"]))
