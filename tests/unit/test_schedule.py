@@ -136,10 +136,10 @@ class TestOtherMachines:
         assert lines(own, "*/15 * * * *  ") == ["/usr/local/bin/crmsync pull"]
 
     def test_what_the_service_cannot_reach_is_told(self) -> None:
-        machine = replace(Machine(), config="/tmp/x/crmsync.toml", parts=("/root/.pyenv", "/usr"))
+        machine = replace(Machine(), config="/tmp/x/crmsync.toml", parts=("/root/python", "/usr"))
         own_tmp, no_way = machine.warnings(own_tmp=True)
         assert "/tmp/x/crmsync.toml" in own_tmp
-        assert no_way == "the user crmsync has no way to /root/.pyenv: install it elsewhere, /opt say"
+        assert no_way == "the user crmsync has no way to /root/python: install it elsewhere, /opt say"
         assert not list(Machine().warnings(own_tmp=True))
 
 
