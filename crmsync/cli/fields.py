@@ -12,7 +12,7 @@ import orjson
 from crmsync.cli.common import common_options, configure, one_sync, shown
 from crmsync.cli.wiring import Workplace
 from crmsync.comparison import Pair, Surroundings, compare, suggested, taken_by_others
-from crmsync.config.written import table
+from crmsync.config.written import suggestion
 from crmsync.errors import StateError
 from crmsync.health import logs
 from crmsync.health.redaction import printable
@@ -68,7 +68,7 @@ def command(
         rows = [_as_object(pair) for pair in pairs]
         click.echo(orjson.dumps({**told, "fields": rows, "advice": shape.advice}).decode())
     elif suggest:
-        click.echo(printable(table(sync, suggested(pairs))))
+        click.echo(printable(suggestion(sync, suggested(pairs))))
     else:
         _print(pairs)
         for sentence in shape.advice:

@@ -1,59 +1,57 @@
-"""A sync as it is written in crmsync.toml."""
+"""A sync as it is written in crmsync.toml, and the values there."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 
 from crmsync.config.sync import FieldRule, Sync
 
 _TEXTS = ("name", "source", "object", "destination", "into", "match_key", "owner")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def table(sync: Sync, more: Iterable[tuple[FieldRule, str | None]] = ()) -> str:
-    """The `[[sync]]` of a sync. `more` are rules to suggest, those with a reason against them as comments."""
-    lines = ["[[sync]]", *(f"{key} = {_text(getattr(sync, key))}" for key in _TEXTS)]
+def table(sync: Sync) -> str:
+    """The `[[sync]]` of a sync."""
+    lines = ["[[sync]]", *(f"{key} = {value(getattr(sync, key))}" for key in _TEXTS)]
     if sync.require:
-        lines.append(f"require = {_texts(sync.require)}")
+        lines.append(f"require = {value(sync.require)}")
     if sync.where is not None:
-        lines.append(f"where = {_text(sync.where)}")
-    lines += [f"deletes = {_text(sync.deletes)}", "", "[sync.fields]", *map(field, sync.fields)]
-    added = list(more)
-    lines.append(
-        "# not mapped before:" if added else "# nothing else that the source offers has a counterpart"
-    )
-    for rule, reason in added:
-        lines.append(f"# {field(rule)}   # {reason}" if reason else field(rule))
+        lines.append(f"where = {value(sync.where)}")
+    lines += [f"deletes = {value(sync.deletes)}", "", "[sync.fields]", *map(field, sync.fields)]
     return "\n".join(lines)
+
+
+def suggestion(sync: Sync, more: Iterable[tuple[FieldRule, str | None]]) -> str:
+    """The same with rules that could be added, those with a reason against them as comments."""
+    added = [f"# {field(rule)}   # {reason}" if reason else field(rule) for rule, reason in more]
+    heading = "# not mapped before:" if added else "# nothing else that the source offers has a counterpart"
+    return "\n".join([table(sync), heading, *added])
 
 
 def field(rule: FieldRule) -> str:
     """One line of `[sync.fields]`, as short as it can be."""
-    told = []
-    if rule.source is not None:
-        told.append(f"from = {_text(rule.source)}")
-    if rule.const is not None:
-        told.append(f"const = {_constant(rule.const)}")
-    if rule.normalize != "text":
-        told.append(f"normalize = {_text(rule.normalize)}")
-    if rule.region_from:
-        told.append(f"region_from = {_texts(rule.region_from)}")
-    if rule.on_blank != "keep":
-        told.append(f"on_blank = {_text(rule.on_blank)}")
-    if len(told) == 1 and rule.source is not None:
-        return f"{rule.target} = {_text(rule.source)}"
-    return f"{rule.target} = {{ {', '.join(told)} }}"
+    keys = {
+        "from": rule.source,
+        "const": rule.const,
+        "normalize": rule.normalize if rule.normalize != "text" else None,
+        "region_from": rule.region_from or None,
+        "on_blank": rule.on_blank if rule.on_blank != "keep" else None,
+    }
+    given = {key: value(told) for key, told in keys.items() if told is not None}
+    target = rule.target if _BARE_KEY.fullmatch(rule.target) else value(rule.target)
+    if list(given) == ["from"]:
+        return f"{target} = {given['from']}"
+    return f"{target} = {{ {', '.join(f'{key} = {told}' for key, told in given.items())} }}"
 
 
-def _constant(value: str | float | bool) -> str:
-    return _text(value) if isinstance(value, str) else json.dumps(value)
+def value(told: object) -> str:
+    """A text, a number, true, false or several of them, as TOML has it.
 
-
-def _texts(texts: Iterable[str]) -> str:
-    return f"[{', '.join(map(_text, texts))}]"
-
-
-def _text(text: str) -> str:
-    """A basic string of TOML, which escapes as JSON does; whatever cannot be seen is escaped as well."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
+    A basic string of TOML escapes as JSON does; whatever cannot be seen is escaped as well.
+    """
+    if isinstance(told, list | tuple):
+        return f"[{', '.join(map(value, told))}]"
+    written = json.dumps(told, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in written)

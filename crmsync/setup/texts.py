@@ -7,12 +7,12 @@ file can say something else than crmsync does.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from crmsync.config import DEFAULT_SYNC, FieldRule, Sync
+from crmsync.config import DEFAULT_SYNC
 from crmsync.config.settings import SETTINGS, Setting
+from crmsync.config.written import table, value
 
 _HEAD = """\
 # `crmsync config show` lists every setting there is, and where each value comes from. Unknown keys are
@@ -22,7 +22,6 @@ _SECTIONS = ("", "salesforce", "experiture", "hubspot")
 _WIDTH = 110
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9_./:@%+=,!~^-]+")
 _SYNCS = re.compile(r"^[ \t]*\[\[ *sync *\]\]|^[ \t]*\[ *ownership *\]", re.MULTILINE)
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _IN_DOUBLE_QUOTES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -42,7 +41,7 @@ def toml_text(answers: Mapping[str, str], syncs: str | None = None) -> str:
         lines = list(_settings(section, answers))
         if lines:
             parts.append("\n".join([f"[{section}]", *lines] if section else lines) + "\n")
-    return "\n".join([*parts, syncs or sync_text(DEFAULT_SYNC)])
+    return "\n".join([*parts, syncs or table(DEFAULT_SYNC) + "\n"])
 
 
 def syncs_of(toml: str) -> str | None:
@@ -51,32 +50,13 @@ def syncs_of(toml: str) -> str | None:
     return toml[found.start() :] if found else None
 
 
-def sync_text(sync: Sync) -> str:
-    """One `[[sync]]`."""
-    keys = {
-        "name": sync.name,
-        "source": sync.source,
-        "object": sync.object,
-        "destination": sync.destination,
-        "into": sync.into,
-        "match_key": sync.match_key,
-        "owner": sync.owner,
-        "require": list(sync.require) or None,
-        "where": sync.where,
-        "deletes": sync.deletes,
-    }
-    lines = ["[[sync]]", *(f"{key} = {_value(value)}" for key, value in keys.items() if value is not None)]
-    fields = [f"{_key(rule.target)} = {_rule(rule)}" for rule in sync.fields]
-    return "\n".join([*lines, "", "[sync.fields]", *fields]) + "\n"
-
-
-def quoted(value: str) -> str:
+def quoted(text: str) -> str:
     """A value as python-dotenv reads it back, whatever is in it; a shell too, where there is no quote in it."""
-    if _SHELL_SAFE.fullmatch(value):
-        return value
-    if value.isprintable():
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return '"' + "".join(_IN_DOUBLE_QUOTES.get(character, character) for character in value) + '"'
+    if _SHELL_SAFE.fullmatch(text):
+        return text
+    if text.isprintable():
+        return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return '"' + "".join(_IN_DOUBLE_QUOTES.get(character, character) for character in text) + '"'
 
 
 def _settings(section: str, answers: Mapping[str, str]) -> Iterator[str]:
@@ -87,7 +67,7 @@ def _settings(section: str, answers: Mapping[str, str]) -> Iterator[str]:
             if variable in answers:
                 yield from _wrapped(setting.about)
                 written = answers[variable]
-                yield f"{key} = {_value(int(written) if setting.kind == 'integer' else written)}"
+                yield f"{key} = {value(int(written) if setting.kind == 'integer' else written)}"
 
 
 def _keys(setting: Setting) -> Iterable[tuple[str, str]]:
@@ -101,28 +81,3 @@ def _wrapped(about: str) -> Iterator[str]:
     from textwrap import wrap
 
     yield from wrap(about, _WIDTH, initial_indent="# ", subsequent_indent="# ")
-
-
-def _rule(rule: FieldRule) -> str:
-    keys = {
-        "from": rule.source,
-        "const": rule.const,
-        "normalize": rule.normalize if rule.normalize != "text" else None,
-        "region_from": list(rule.region_from) or None,
-        "on_blank": rule.on_blank if rule.on_blank != "keep" else None,
-    }
-    given = {key: value for key, value in keys.items() if value is not None}
-    if given == {"from": rule.source}:
-        return _value(rule.source)
-    return "{ " + ", ".join(f"{key} = {_value(value)}" for key, value in given.items()) + " }"
-
-
-def _key(name: str) -> str:
-    return name if _BARE_KEY.fullmatch(name) else _value(name)
-
-
-def _value(value: object) -> str:
-    """A text, a number, true, false or a list of them, as toml has it."""
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

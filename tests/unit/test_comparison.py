@@ -13,7 +13,7 @@ from crmsync.comparison import Pair, Surroundings, compare, suggested, taken_by_
 from crmsync.config import load
 from crmsync.config.sync import FieldRule, Sync
 from crmsync.config.tables import DEFAULT_SYNC
-from crmsync.config.written import table
+from crmsync.config.written import suggestion, table
 from crmsync.destinations.base import TargetField
 from crmsync.ownership import DEFAULT_OWNERSHIP, written_fields
 from crmsync.sources.base import SourceField, ValueKind
@@ -174,7 +174,7 @@ def test_a_suggestion_is_a_valid_configuration_with_what_is_safe_in_it(tmp_path:
     known = replace(
         DEFAULT_SYNC, where="Title != 'Ünfug \u202e\x7f\"'", fields=(*DEFAULT_SYNC.fields, CONSTANT)
     )
-    text = table(known, suggested(compare(known, HOSTILE, ROOM, NOWHERE)))
+    text = suggestion(known, suggested(compare(known, HOSTILE, ROOM, NOWHERE)))
     (written,) = loaded(text, tmp_path)
     assert written == replace(known, fields=(*known.fields, *NEW))
     assert '# fax = "Fax__c"   # a second source for this field' in text

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from crmsync.config import DEFAULT_SYNC, FieldRule, Sync, load
 from crmsync.config.files import read_env
 from crmsync.config.settings import SECRETS, SETTINGS
+from crmsync.config.written import table
 from crmsync.errors import ConfigError, CrmsyncError
 from crmsync.setup import answers as given_answers
 from crmsync.setup import placing
 from crmsync.setup.placing import NewFile
-from crmsync.setup.texts import env_text, quoted, sync_text, toml_text
+from crmsync.setup.texts import env_text, quoted, toml_text
 
 AWKWARD = st.text(
     st.one_of(st.sampled_from("'\"\\#$ {}=`!%\t\n\r;&"), st.characters(exclude_categories=("Cs",))),
@@ -107,7 +108,7 @@ class TestTexts:
             deletes="flag",
         )
         path = tmp_path / "crmsync.toml"
-        path.write_text(sync_text(sync) + "\n[ownership]\nphone = 'any one'\n")
+        path.write_text(table(sync) + "\n\n[ownership]\nphone = 'any one'\n")
         assert load(config_path=str(path), environ={"HOME": "/"}, cwd=tmp_path, require=()).syncs == (sync,)
 
 
