@@ -73,12 +73,12 @@ class AdaptiveChanges:
             self._at_work.close()
 
     def _wants_bulk(self, start: datetime | None, *, begun: bool) -> bool:
-        """Once a window was `begun` by a job, it is for a job."""
-        if self._api != "auto" or begun:
-            return self._api != "rest"
-        if start is not None and self._window.end - start < LARGE:
+        """Once a window was `begun` by a job, it is for a job, unless REST is asked for."""
+        if self._api == "auto" and begun:
+            return True
+        if self._api == "auto" and start is not None and self._window.end - start < LARGE:
             return False
-        return is_large(lambda: self._count(start), self._threshold)
+        return prefers_bulk(self._api, lambda: self._count(start), self._threshold)
 
     def _by_rest(self, start: datetime | None) -> Iterator[Page]:
         """By REST, and where that takes Salesforce too long even in small parts, the rest by a bulk job."""
@@ -126,6 +126,11 @@ class AdaptiveChanges:
         except CrmsyncError as error:
             log.info("bulk job %s could not be cleared away: %s", kept.name, error)
         query.close()
+
+
+def prefers_bulk(api: Api, count: Callable[[], int], threshold: int) -> bool:
+    """Whether to read by a bulk job: as asked for, else by how many rows there are."""
+    return is_large(count, threshold) if api == "auto" else api == "bulk"
 
 
 def is_large(count: Callable[[], int], threshold: int) -> bool:

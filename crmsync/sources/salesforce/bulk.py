@@ -8,7 +8,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TextIO
 
@@ -55,14 +54,6 @@ class JobTrouble(Outage):
 
 class BulkRefused(Exception):
     """The Bulk API does not take this query, or could not carry it out: REST has to."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """What a finished job holds; `rows` is None where the org does not say."""
-
-    job_id: str
-    rows: int | None
 
 
 class BulkQuery:
@@ -136,15 +127,14 @@ class BulkQuery:
 
     def rows(self) -> Iterator[list[Row]]:
         """The rows, some at a time, in no order. Raises BulkRefused, or Outage where not all of them came."""
-        result = self._finished()
-        self.total = result.rows
+        job_id = self._finished()
         received = 0
-        for rows in side_by_side(self._pages(result), PAGES_AT_ONCE):
+        for rows in side_by_side(self._pages(job_id), PAGES_AT_ONCE):
             received += len(rows)
             yield rows
-        if result.rows is not None and received < result.rows:
+        if self.total is not None and received < self.total:
             raise JobTrouble(
-                f"only {received:,} of the {result.rows:,} rows of a bulk job arrived",
+                f"only {received:,} of the {self.total:,} rows of a bulk job arrived",
                 hint=_WITHOUT,
             )
 
@@ -184,8 +174,8 @@ class BulkQuery:
         body = self._client.get(f"/jobs/query/{job_id}", "bulk poll")
         return body if isinstance(body, dict) else {}
 
-    def _finished(self) -> _Result:
-        """Wait for the job's end, asking less and less often."""
+    def _finished(self) -> str:
+        """Wait for the job's end, asking less and less often. Gives its Id."""
         assert self._job_id is not None
         job_id, pause = self._job_id, FIRST_POLL
         until = time.monotonic() + self._deadline
@@ -198,7 +188,8 @@ class BulkQuery:
                 case "JobComplete":
                     self._at_work = False
                     processed = body.get("numberRecordsProcessed")
-                    return _Result(job_id, processed if isinstance(processed, int) else None)
+                    self.total = processed if isinstance(processed, int) else None
+                    return job_id
                 case "Failed":
                     self._at_work = False
                     raise _failure(str(body.get("errorMessage") or "no reason given"))
@@ -217,11 +208,11 @@ class BulkQuery:
             self._stopper.check()
             pause = min(LONGEST_POLL, pause * 1.5)
 
-    def _pages(self, result: _Result) -> Iterator[Iterator[list[Row]]]:
+    def _pages(self, job_id: str) -> Iterator[Iterator[list[Row]]]:
         """The pages of the result, each to be read by itself."""
         if float(self._client.version) >= FIRST_VERSION_WITH_PAGES:
-            return (self._page(url) for url in self._page_links(result.job_id))
-        return iter([self._pages_in_turn(result.job_id)])
+            return (self._page(url) for url in self._page_links(job_id))
+        return iter([self._pages_in_turn(job_id)])
 
     def _page_links(self, job_id: str) -> Iterator[str]:
         """Where each page is, from lists of a few at a time."""

@@ -24,7 +24,7 @@ from crmsync.sources.base import (
     Window,
 )
 from crmsync.sources.salesforce import describe, soql
-from crmsync.sources.salesforce.adaptive import AdaptiveChanges, is_large
+from crmsync.sources.salesforce.adaptive import AdaptiveChanges, prefers_bulk
 from crmsync.sources.salesforce.auth import SalesforceAuth
 from crmsync.sources.salesforce.bulk import BulkQuery, BulkRefused
 from crmsync.sources.salesforce.bulk_rows import RowReader
@@ -171,9 +171,7 @@ class SalesforceSource:
 
     def ids(self) -> Iterator[list[str]]:
         query = soql.select(["Id"], self._sync.object, [soql.operators_own(self._sync.where)])
-        if self._settings.api == "bulk" or (
-            self._settings.api == "auto" and is_large(self.count, self._settings.bulk_threshold)
-        ):
+        if prefers_bulk(self._settings.api, self.count, self._settings.bulk_threshold):
             job = self._bulk(query, ["Id"], everything=False)
             try:
                 for rows in job.started().rows():
