@@ -168,13 +168,11 @@ class Client:
         url = urljoin(self.origin + "/", url)
         most = (attempts or self._retry.attempts) if repeatable else 1
         for attempt in range(1, most + 1):
-            self._wait_turn()
             try:
                 with self._gate.turn() as turn:
-                    if turn.waited:
-                        if self._stopper.event.is_set():
-                            raise Outage(f"the run is stopping; the {what} was not sent")
-                        self._wait_turn()
+                    if turn.waited and self._stopper.event.is_set():
+                        raise Outage(f"the run is stopping; the {what} was not sent")
+                    self._pause()
                     if before_each is not None:
                         before_each()
                     reply: Reply | None = self._once(method, url, what, body, headers or {}, stream)
@@ -215,7 +213,8 @@ class Client:
     def _go_on(self) -> bool:
         return not self._stopper.event.is_set() and self._budget.take()
 
-    def _wait_turn(self) -> None:
+    def _pause(self) -> None:
+        """Wait as long as the service has asked for. Raises Outage where that is too long, or the run stops."""
         while (pause := self._not_before - time.monotonic()) > 0:
             if pause > LONGEST_WAIT or self._stopper.event.is_set():
                 raise Outage(f"{self.service} asked to be left alone for another {pause:.0f} s")
