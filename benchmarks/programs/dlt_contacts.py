@@ -17,6 +17,7 @@ from typing import Any
 
 import dlt
 import requests
+from contacts import mapped
 from dlt.sources.helpers import requests as retrying
 from requests.adapters import HTTPAdapter
 from simple_salesforce import Salesforce
@@ -46,22 +47,6 @@ def query(since: object) -> str:
     return f"SELECT {COLUMNS} FROM Contact WHERE SystemModstamp >= {literal} ORDER BY SystemModstamp"
 
 
-def mapped(contact: dict[str, Any], company: str | None) -> dict[str, Any]:
-    record = {
-        "email": contact["Email"].strip().lower(),
-        "external_id": contact["Id"],
-        "salesforce_id": contact["Id"],
-        "first_name": contact.get("FirstName"),
-        "last_name": contact.get("LastName"),
-        "phone": contact.get("Phone"),
-        "job_title": contact.get("Title"),
-        "company_name": company,
-        "lead_source": contact.get("LeadSource"),
-        "crm_last_modified_at": contact["LastModifiedDate"],
-    }
-    return {name: value for name, value in record.items() if value is not None}
-
-
 def post(records: list[dict[str, Any]]) -> None:
     for record in records:  # dlt has made an instant of the text
         record["crm_last_modified_at"] = record["crm_last_modified_at"].isoformat()
@@ -78,7 +63,7 @@ BEGINNING = "2000-01-01T00:00:00.000+0000"
 
 @dlt.resource(name="contacts", primary_key="Id")
 def rows(
-    changed: Changed = dlt.sources.incremental("SystemModstamp", initial_value=BEGINNING),  # noqa: B008
+    changed: Changed = dlt.sources.incremental("SystemModstamp", initial_value=BEGINNING),  # noqa: B008 - dlt finds the cursor there
 ) -> Iterator[dict[str, Any]]:
     for contact in org().query_all_iter(query(changed.last_value), include_deleted=True):
         if contact["Email"]:
@@ -88,18 +73,18 @@ def rows(
 
 @dlt.destination(batch_size=500, name="experiture_rows")
 def by_rows(items: list[dict[str, Any]], table: Any) -> None:  # noqa: ARG001 - the destination's signature
-    post([mapped(item, (item.get("Account") or {}).get("Name")) for item in items])
+    post([mapped(item) for item in items])
 
 
 @dlt.resource(name="contacts", primary_key="salesforce_id")
 def pages(
-    changed: Changed = dlt.sources.incremental("crm_last_modified_at", initial_value=BEGINNING),  # noqa: B008
+    changed: Changed = dlt.sources.incremental("crm_last_modified_at", initial_value=BEGINNING),  # noqa: B008 - dlt finds the cursor there
 ) -> Iterator[list[dict[str, Any]]]:
     salesforce = org()
     page = salesforce.query(query(changed.last_value), include_deleted=True)
     while True:
         contacts = [contact for contact in page["records"] if contact["Email"]]
-        yield [mapped(contact, (contact["Account"] or {}).get("Name")) for contact in contacts]
+        yield [mapped(contact) for contact in contacts]
         if page["done"]:
             return
         page = salesforce.query_more(page["nextRecordsUrl"], identifier_is_url=True)

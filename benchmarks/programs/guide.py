@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import requests
+from contacts import mapped
 
 BASE = os.environ["BASE_URL"]
 COLUMNS = "Id, Email, FirstName, LastName, Phone, Title, Account.Name, LeadSource, LastModifiedDate"
@@ -32,23 +33,6 @@ def modified_since(since: datetime) -> list[dict[str, Any]]:
     reply.raise_for_status()
     found: list[dict[str, Any]] = reply.json()["records"]
     return found
-
-
-def mapped(contact: dict[str, Any]) -> dict[str, Any]:
-    account = contact.get("Account") or {}
-    record = {
-        "email": contact["Email"].strip().lower(),
-        "external_id": contact["Id"],
-        "salesforce_id": contact["Id"],
-        "first_name": contact.get("FirstName"),
-        "last_name": contact.get("LastName"),
-        "phone": contact.get("Phone"),
-        "job_title": contact.get("Title"),
-        "company_name": account.get("Name"),
-        "lead_source": contact.get("LeadSource"),
-        "crm_last_modified_at": contact["LastModifiedDate"],
-    }
-    return {name: value for name, value in record.items() if value is not None}
 
 
 def pull(since: datetime) -> datetime:

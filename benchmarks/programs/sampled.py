@@ -65,7 +65,7 @@ def main() -> None:
     sys.argv = ["crmsync", *sys.argv[2:]]
     sampler = Sampler()
     sampler.start()
-    code: object = 0
+    code: str | int | None = 0
     try:
         from crmsync.cli import main as crmsync
 
@@ -77,7 +77,7 @@ def main() -> None:
     seconds["short-lived threads"] += max(0.0, time.process_time() - sum(seconds.values()))
     seconds.pop("the sampler", None)
     shares.write_text(json.dumps(dict(seconds.most_common())))
-    sys.exit(code)  # type: ignore[arg-type]
+    sys.exit(code)
 
 
 main()

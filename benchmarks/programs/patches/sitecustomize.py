@@ -7,9 +7,9 @@ from requests.adapters import HTTPAdapter
 _send = HTTPAdapter.send
 
 
-def _redirected(self, request, *args, **kwargs):  # type: ignore[no-untyped-def]
+def _redirected(self, request, *args, **kwargs):
     request.url = request.url.replace("https://login.salesforce.com", os.environ["BASE_URL"], 1)
     return _send(self, request, *args, **kwargs)
 
 
-HTTPAdapter.send = _redirected  # type: ignore[method-assign]
+HTTPAdapter.send = _redirected
