@@ -59,6 +59,11 @@ def configure(
     return config
 
 
+def places(config: Config) -> dict[str, str | None]:
+    """Which state and which file a command worked with, for its JSON: runs by hand and the timer must agree."""
+    return {"state": config.state, "config": str(config.path) if config.path else None}
+
+
 def keep_tail() -> tail.Tail:
     """Keep the end of the log from here on, for whoever is told of it later."""
     return tail.keep_tail(_redact)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import click
 import orjson
 
-from crmsync.cli.common import chosen_syncs, common_options, configure, keep_tail
+from crmsync.cli.common import chosen_syncs, common_options, configure, keep_tail, places
 from crmsync.cli.moments import DURATION, INSTANT
 from crmsync.cli.outcome import keep, outcome, summarize, tell_about, told, worst
 from crmsync.cli.wiring import Workplace, stopping
@@ -110,7 +110,7 @@ def command(
         code = worst([result["exit_code"] for result in results])
         watched.end(code, told(job.run_id, code, results))
     if as_json:
-        click.echo(_json({"run_id": job.run_id, "exit_code": code, **_paths(config), "syncs": results}))
+        click.echo(_json({"run_id": job.run_id, "exit_code": code, **places(config), "syncs": results}))
     summarize(results, code)
     return code
 
@@ -184,10 +184,6 @@ def _one(config: Config, sync: Sync, job: Job) -> dict[str, Any]:
                 keep(result, report, place.store)
     tell_about(sync, report, error)
     return result
-
-
-def _paths(config: Config) -> dict[str, Any]:
-    return {"state": config.state, "config": str(config.path) if config.path else None}
 
 
 def _json(value: dict[str, Any]) -> str:

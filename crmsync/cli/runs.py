@@ -12,7 +12,7 @@ import click
 import orjson
 
 from crmsync import __version__
-from crmsync.cli.common import chosen_syncs, common_options, configure, shown
+from crmsync.cli.common import chosen_syncs, common_options, configure, places, shown
 from crmsync.cli.facts import gather
 from crmsync.config import Config
 from crmsync.config import show as showing
@@ -91,8 +91,7 @@ def _document(config: Config, names: Sequence[str], failed: bool, last: int | No
     for sync in chosen_syncs(config, names):
         found = [line for line in History(store, sync.name).runs() if not failed or _has_failed(line)]
         lines += found[-last:] if last else found
-    where = {"state": config.state, "config": str(config.path) if config.path else None}
-    return orjson.dumps({**where, "runs": lines}).decode()
+    return orjson.dumps({**places(config), "runs": lines}).decode()
 
 
 def _has_failed(line: dict[str, Any]) -> bool:

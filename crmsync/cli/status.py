@@ -9,7 +9,7 @@ from typing import Any
 import click
 import orjson
 
-from crmsync.cli.common import chosen_syncs, common_options, configure, say_bug, say_error, shown
+from crmsync.cli.common import chosen_syncs, common_options, configure, places, say_bug, say_error, shown
 from crmsync.cli.facts import gather
 from crmsync.cli.moments import AGE
 from crmsync.config import Config
@@ -99,9 +99,8 @@ def command(
     verdict = worst(health.verdict for health in found)
     if as_json:
         told = {"status": verdict.name, "exit_code": int(verdict), "checked_at": stamp(now)}
-        where = {"state": config.state, "config": str(config.path) if config.path else None}
         syncs = [as_document(health) for health in found]
-        click.echo(orjson.dumps({**told, **where, "syncs": syncs}).decode())
+        click.echo(orjson.dumps({**told, **places(config), "syncs": syncs}).decode())
         return int(verdict)
     summary = "; ".join(f"{health.sync}: {_summary(health)}" for health in found)
     measured = " ".join(part for health in found for part in _measures(health, limits))
