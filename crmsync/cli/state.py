@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import orjson
 
-from crmsync.cli.common import common_options, configure, one_sync, shown
+from crmsync.cli.common import common_options, configure, one_sync, places, shown
 from crmsync.cli.moments import INSTANT
 from crmsync.config import Config, Sync
 from crmsync.config.settings import BY_VARIABLE
@@ -48,8 +48,7 @@ def show(name: str | None, as_json: bool, config_path: str | None, verbosity: in
     parcels = Outbox(store, sync.name).parcels()
     told = {
         "sync": sync.name,
-        "state": config.state,
-        "config": str(config.path) if config.path else None,
+        **places(config),
         "watermark": state.watermark if state else None,
         "covered": state.covered if state else None,
         "progress": _progress(state.progress) if state and state.progress else None,
