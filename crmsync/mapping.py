@@ -34,17 +34,22 @@ class Record:
     """A mapped row, ready to be delivered.
 
     `key` is the match key's value as text, `stamp` the cursor's value (UTC, `2024-05-01T10:11:12Z`, sorts as
-    text), `values` the target fields, `body` the same as JSON with sorted keys, `digest` that of `body`.
+    text), `body` the target fields as JSON with sorted keys, `digest` that of `body`.
     A `tombstone` flags its row as deleted.
     """
 
     id: str
     key: str
     stamp: str
-    values: dict[str, Any]
     body: bytes
     digest: bytes
     tombstone: bool = False
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The target fields."""
+        found: dict[str, Any] = orjson.loads(self.body)
+        return found
 
 
 @dataclass(slots=True, frozen=True)
@@ -158,7 +163,7 @@ class Mapper:
         if left_out:
             self.left_out.update(left_out)
         body = encode(values)
-        return Record(row_id, str(key), stamp, values, body, digest(body))
+        return Record(row_id, str(key), stamp, body, digest(body))
 
     def _reject(self, row_id: str, stamp: str, code: str, target: str) -> Reject:
         source = self._sources.get(target)

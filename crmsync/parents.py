@@ -19,9 +19,9 @@ Seen = dict[tuple[str, str], bytes | None]
 """(chain, parent Id) → digest of the parent's mapped values; None where the rows disagree about them."""
 
 
-def digest(values: Sequence[Any]) -> bytes:
-    """16 bytes that stand for a parent's mapped values, in the order of `Link.fields`."""
-    return hashlib.blake2b(orjson.dumps(values), digest_size=16).digest()
+def digest(parent_id: str, values: Sequence[Any]) -> bytes:
+    """16 bytes that stand for a parent and its mapped values, in the order of `Link.fields`."""
+    return hashlib.blake2b(orjson.dumps([parent_id, values]), digest_size=16).digest()
 
 
 def seen_in(rows: Sequence[Row], links: Sequence[Link]) -> Seen:
@@ -29,14 +29,13 @@ def seen_in(rows: Sequence[Row], links: Sequence[Link]) -> Seen:
     seen: Seen = {}
     for link in links:
         key, parent = getter(link.key), getter(link.chain)
-        fields = [getter(name) for name in link.fields]
         shown: dict[str, list[Any] | None] = {}
         for row in rows:
             parent_id = key(row)
             if parent_id:
-                held = parent(row) or {}
-                values = [field(held) for field in fields]
+                values = [*map((parent(row) or {}).get, link.fields)]
                 if shown.setdefault(parent_id, values) != values:
                     shown[parent_id] = None
-        seen |= {(link.chain, i): None if values is None else digest(values) for i, values in shown.items()}
+        for parent_id, held in shown.items():
+            seen[link.chain, parent_id] = None if held is None else digest(parent_id, held)
     return seen

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from phonenumbers import PhoneNumberDesc
 
-EVERYDAY = re.compile(r"\+?[0-9 ().\-/]{4,30}", re.ASCII)
-_SEPARATORS = tuple(" -()./")
+_SEPARATORS = b" -()./"
+_LONGEST = 31
 _NOTHING = "(?!)"
 _KINDS = (
     *("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost"),
@@ -45,13 +45,14 @@ def everyday(value: str, region: str | None) -> str | None:
 
     `region` is the alpha-2 code of the country in whose way a number without `+` is written.
     """
-    if EVERYDAY.fullmatch(value) is None:
+    if not value.isascii() or len(value) > _LONGEST:
         return None
-    digits = value
-    for separator in _SEPARATORS:
-        digits = digits.replace(separator, "")
-    if digits.startswith("+"):
-        code, number = _split(digits[1:])
+    abroad = value.startswith("+")
+    digits = value[abroad:].encode().translate(None, _SEPARATORS).decode()
+    if not digits.isdigit():
+        return None
+    if abroad:
+        code, number = _split(digits)
         plan = _plan_of_code(code) if code else None
         if plan is None or plan.trunk.match(number):
             return None

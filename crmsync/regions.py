@@ -271,6 +271,7 @@ _INNER_MARKS = frozenset(".'’‘ʻ")
 
 
 @lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def iso2(country: str) -> str | None:
     """The alpha-2 code for a country's code in any case, or its name in any case, accents and punctuation.
 

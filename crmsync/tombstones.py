@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import orjson
-
 from crmsync.config.sync import Sync
 from crmsync.mapping import Record, digest, encode
 
@@ -22,13 +20,12 @@ def tombstone(sync: Sync, row_id: str, key: str, stamp: str, merged_into: str | 
     if merged_into:
         values[MERGED_INTO] = merged_into
     body = encode(values)
-    return Record(row_id, key, stamp, values, body, digest(body), tombstone=True)
+    return Record(row_id, key, stamp, body, digest(body), tombstone=True)
 
 
 def revived(record: Record) -> Record:
     """The same record taking back an earlier flag. Its digest stays that of the plain record."""
-    values = {**orjson.loads(record.body), DELETED_AT: None, MERGED_INTO: None}
-    return replace(record, values=values, body=encode(values))
+    return replace(record, body=encode({**record.values, DELETED_AT: None, MERGED_INTO: None}))
 
 
 def allowed(delivered: int) -> int:

@@ -36,6 +36,9 @@ class DryStore:
         self._documents[name] = data
         return f"dry-{hash(data)}"
 
+    def put(self, name: str, data: bytes) -> None:
+        self._documents[name] = data
+
     def append(self, name: str, data: bytes) -> None:
         self._documents[name] = self.read_log(name) + data
 
@@ -45,7 +48,7 @@ class DryStore:
         return self._real.read_log(name)
 
     def replace_log(self, name: str, data: bytes) -> None:
-        self._documents[name] = data
+        self.put(name, data)
 
     def names(self, prefix: str) -> list[str]:
         """Only what the rehearsal itself has put there: parcels of real runs are none of its business."""

@@ -11,13 +11,16 @@ import itertools
 import secrets
 import sqlite3
 import threading
+import zlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from crmsync.errors import CrmsyncError, StateError, TryAgain
+
+T = TypeVar("T")
 
 FORMAT = "1"
 _CHUNK = 500
@@ -98,7 +101,7 @@ class Ledger:
         with self._durably():
             self._db.execute("DELETE FROM entries")
             self._db.execute("DELETE FROM recent")
-            self._db.execute("DELETE FROM parents")
+            self._db.execute("DELETE FROM shown")
             self._set_meta("complete", "")
             self._set_meta("generation", generation)
             self._set_meta("parent_generation", "")
@@ -171,7 +174,7 @@ class Ledger:
 
     def begin_full(self) -> None:
         """Everything is about to be read: forget what the parents' children were delivered with."""
-        self._db.execute("DELETE FROM parents")
+        self._db.execute("DELETE FROM shown")
 
     def note_parents(self, seen: Mapping[tuple[str, str], bytes | None], *, everything: bool) -> None:
         """Take in what a page's rows show of their parents.
@@ -179,34 +182,37 @@ class Ledger:
         A parent that is not known yet is noted only while `everything` is read: its other children may have
         been delivered with something else. Rows that disagree with what is known make it unknown.
         """
-        places = [(*place, digest and bytearray(digest)) for place, digest in seen.items()]
+        places = [(_place(*parent), digest and bytearray(digest)) for parent, digest in seen.items()]
         if not places:
             return
         with self._transaction():
             if everything:
-                self._insert("INSERT INTO parents", [(*place, None) for place in places], _DOUBT_KNOWN_PARENT)
+                self._insert("INSERT INTO shown (place, digest)", places, _DOUBT_KNOWN_PARENT)
             else:
-                self._db.executemany(_DOUBT_PARENT, places)
+                self._db.executemany(
+                    "UPDATE shown SET digest = NULL WHERE place = ? AND digest IS NOT ?", places
+                )
 
     def changed_parents(self, chain: str, values: Mapping[str, bytes]) -> set[str]:
         """Of these parents those whose children may show other values. They count as known once settled."""
-        known = self._parents([(chain, parent_id) for parent_id in values])
-        changed = {i for i, digest in values.items() if known.get((chain, i)) != digest}
+        places = {parent_id: _place(chain, parent_id) for parent_id in values}
+        known = self._shown(list(places.values()))
+        changed = {i for i, digest in values.items() if known.get(places[i]) != digest}
         with self._transaction():
             self._db.executemany(
-                "INSERT INTO parents VALUES (?1, ?2, NULL, ?3) "
-                "ON CONFLICT (chain, id) DO UPDATE SET digest = NULL, pending = ?3",
-                ((chain, parent_id, values[parent_id]) for parent_id in changed),
+                "INSERT INTO shown VALUES (?1, NULL, ?2) "
+                "ON CONFLICT (place) DO UPDATE SET digest = NULL, pending = ?2",
+                ((places[parent_id], values[parent_id]) for parent_id in changed),
             )
         return changed
 
     def forget_pending_parents(self) -> None:
         """Another run found these parents changed, and perhaps did not get to delivering their children."""
-        self._db.execute("UPDATE parents SET pending = NULL WHERE pending IS NOT NULL")
+        self._db.execute("UPDATE shown SET pending = NULL WHERE pending IS NOT NULL")
 
     def settle_parents(self) -> None:
         """The children of every changed parent have been delivered."""
-        self._db.execute("UPDATE parents SET digest = pending, pending = NULL WHERE pending IS NOT NULL")
+        self._db.execute("UPDATE shown SET digest = pending, pending = NULL WHERE pending IS NOT NULL")
 
     def keep_recent(self, since: str) -> None:
         """From here on `recent` is asked for no entries whose stamp is before this one."""
@@ -249,15 +255,11 @@ class Ledger:
             self._db.execute(many, tuple(values))
         self._db.executemany(f"{into} VALUES {one} {tail}", rows[whole:])
 
-    def _parents(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes | None]:
-        """What is known of these parents, by (chain, Id)."""
-        found: dict[tuple[str, str], bytes | None] = {}
-        wanted = set(places)
-        for chunk in _chunks([parent_id for _, parent_id in places]):
-            query = f"SELECT chain, id, digest FROM parents WHERE id IN ({_marks(chunk)})"  # noqa: S608 - marks only
-            for chain, parent_id, digest in self._db.execute(query, chunk):
-                if (chain, parent_id) in wanted:
-                    found[chain, parent_id] = digest
+    def _shown(self, places: Sequence[int]) -> dict[int, bytes | None]:
+        found: dict[int, bytes | None] = {}
+        for chunk in _chunks(places):
+            query = f"SELECT place, digest FROM shown WHERE place IN ({_marks(chunk)})"  # noqa: S608 - marks only
+            found |= dict(self._db.execute(query, chunk))
         return found
 
     def _meta(self, name: str) -> str:
@@ -300,7 +302,15 @@ def _unusable(path: Path, error: sqlite3.DatabaseError) -> CrmsyncError:
     )
 
 
-def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def _place(chain: str, parent_id: str) -> int:
+    """Where a parent's digest is kept: half the price of its Id in a database that is written all over.
+
+    Of two parents that share a place neither is known, for digests cover the Id: their children are read again.
+    """
+    return zlib.crc32(parent_id.encode(), zlib.crc32(chain.encode()))
+
+
+def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
     for at in range(0, len(values), _CHUNK):
         yield values[at : at + _CHUNK]
 
@@ -310,10 +320,7 @@ def _marks(values: Sequence[Any]) -> str:
 
 
 _FORGET = "UPDATE entries SET digest = NULL WHERE digest IS NOT NULL"
-_DOUBT_KNOWN_PARENT = (
-    "ON CONFLICT (id, chain) DO UPDATE SET digest = NULL WHERE digest IS NOT excluded.digest"
-)
-_DOUBT_PARENT = "UPDATE parents SET digest = NULL WHERE chain = ? AND id = ? AND digest IS NOT ?"
+_DOUBT_KNOWN_PARENT = "ON CONFLICT (place) DO UPDATE SET digest = NULL WHERE digest IS NOT excluded.digest"
 _ONLY_HERE = "SELECT id FROM entries WHERE deleted = 0 EXCEPT SELECT id FROM others"
 _ONLY_OTHERS = "SELECT id FROM others EXCEPT SELECT id FROM entries WHERE deleted = 0"
 _SCHEMA = """
@@ -326,13 +333,7 @@ CREATE TABLE IF NOT EXISTS entries (
     generation TEXT NOT NULL,
     deleted INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS parents (
-    chain TEXT NOT NULL,
-    id TEXT NOT NULL,
-    digest BLOB,
-    pending BLOB,
-    PRIMARY KEY (id, chain)
-) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS shown (place INTEGER PRIMARY KEY, digest BLOB, pending BLOB);
 CREATE INDEX IF NOT EXISTS entries_by_key ON entries (key) WHERE key <> id;
 CREATE TABLE IF NOT EXISTS recent (id TEXT PRIMARY KEY, stamp TEXT NOT NULL) WITHOUT ROWID;
 """

@@ -77,13 +77,11 @@ class Outbox:
 
     def add(self, parcel: Parcel) -> None:
         """Store durably, before the first byte is sent."""
-        self._store.write(f"{self._folder}/{parcel.name}", _encode(parcel), None)
+        self._store.put(f"{self._folder}/{parcel.name}", _encode(parcel))
 
     def note_job(self, parcel: Parcel, job_id: str) -> None:
         """Keep the job that the destination made of a parcel, to ask for it after the key's lifetime."""
-        name = f"{self._jobs}/{parcel.name}"
-        present = self._store.read(name)
-        self._store.write(name, job_id.encode(), present.version if present else None)
+        self._store.put(f"{self._jobs}/{parcel.name}", job_id.encode())
 
     def abandon(self, parcel: Parcel) -> None:
         """Give a parcel up: the next run reads its Ids again instead of asking for it."""

@@ -98,6 +98,10 @@ class S3Store:
                 self._key(name), data, expected or ABSENT, allowed=allowed, attempts=attempts
             )
 
+    def put(self, name: str, data: bytes) -> None:
+        with self._writing(name) as allowed:
+            self._bucket.put(self._key(name), data, allowed=allowed)
+
     def append(self, name: str, data: bytes) -> None:
         with self._writing(name) as allowed:
             self._log(name).append(data, allowed)

@@ -45,6 +45,10 @@ class Store(Protocol):
         """
         ...
 
+    def put(self, name: str, data: bytes) -> None:
+        """Write a document durably, whatever is there: for names that the holder of the lock alone writes."""
+        ...
+
     def append(self, name: str, data: bytes) -> None:
         """Add whole lines to a log, durably. What a crash left of an unfinished line is cut off first."""
         ...
@@ -100,6 +104,12 @@ class FileStore:
             replace_file(path, data)
         return _version(data)
 
+    def put(self, name: str, data: bytes) -> None:
+        path = self._path(name)
+        with self._explained(name):
+            self._directory(path.parent)
+            replace_file(path, data)
+
     def append(self, name: str, data: bytes) -> None:
         path = self._path(name)
         with self._explained(name):
@@ -118,10 +128,7 @@ class FileStore:
         return whole_lines(document.data) if document else b""
 
     def replace_log(self, name: str, data: bytes) -> None:
-        path = self._path(name)
-        with self._explained(name):
-            self._directory(path.parent)
-            replace_file(path, data)
+        self.put(name, data)
 
     def names(self, prefix: str) -> list[str]:
         folder = self._path(prefix)

@@ -20,9 +20,8 @@ def at(second: int) -> str:
 
 def record(row_id: str, second: int = 0, text: str = "", *, key: str | None = None) -> Record:
     """A record of a row changed at this second; its key is the row's Id unless given."""
-    values = {"id": row_id, "k": key or row_id, "s": second, "v": text}
-    body = orjson.dumps(values)
-    return Record(row_id, key or row_id, at(second), values, body, hashlib.sha256(body).digest())
+    body = orjson.dumps({"id": row_id, "k": key or row_id, "s": second, "v": text})
+    return Record(row_id, key or row_id, at(second), body, hashlib.sha256(body).digest())
 
 
 class FakeDestination:

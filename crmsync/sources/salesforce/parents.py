@@ -58,7 +58,10 @@ class ParentChanges:
         A merge moves children to the winner, and whether that moves their stamps is not documented.
         """
         alive = [row for row in rows if not row.get("IsDeleted")]
-        values = {row["Id"]: parents.digest([row.get(name) for name in self._link.fields]) for row in alive}
+        values = {
+            row["Id"]: parents.digest(row["Id"], [row.get(name) for name in self._link.fields])
+            for row in alive
+        }
         winners = {row["MasterRecordId"] for row in rows if row.get("MasterRecordId")}
         return self._memory.changed_parents(self._link.chain, values) | winners
 
