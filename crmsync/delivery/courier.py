@@ -126,7 +126,7 @@ class Courier:
         if self._closed:
             raise Unconfirmed("the run ended before a batch was sent; it stays in the outbox")
         self._confirm()
-        return self._destination.submit(parcel.body, parcel.key, len(parcel), patient=patient)
+        return self._destination.submit(self._outbox.body_of(parcel), parcel.key, len(parcel), patient=patient)
 
     def _conclude(
         self, parcel: Parcel, outcome: Outcome, before: int, *, since: float | None = None
@@ -140,7 +140,7 @@ class Courier:
             case Working(job_id, state):
                 if parcel.job_id is None:
                     self._outbox.note_job(parcel, job_id)
-                    parcel = parcel.with_job(job_id)
+                parcel = parcel.waiting_for(job_id)
                 if time.time() - parcel.made_at > JOB_LIFETIME:
                     return Abandoned(parcel, f"its job {job_id} is still {state or 'unfinished'} after a day")
                 started = time.monotonic() if since is None else since
@@ -178,7 +178,7 @@ class Courier:
             refusal.reason.code,
             extra={"correlation_id": refusal.reason.correlation_id},
         )
-        records = self._destination.unframe(parcel.body)
+        records = self._destination.unframe(self._outbox.body_of(parcel))
 
         def send(indices: list[int], patient: bool) -> Verdict:
             if self._stopper.event.is_set():

@@ -393,7 +393,7 @@ class Delivery:
             self._counts.written += len(proved)
 
     def _keep_refused(self, parcel: Parcel, refused: dict[int, Reason]) -> None:
-        bodies = self._destination.unframe(parcel.body)
+        bodies = self._destination.unframe(self._outbox.body_of(parcel))
         for index, reason in refused.items():
             self._counts.refused[reason.code] += 1
             self._rejects.add(

@@ -26,8 +26,8 @@ class Parcel:
     """A batch as it is sent: the exact bytes, their key, and what the records in them are.
 
     `ids`, `keys`, `stamps` and `digests` run parallel to the records in `body`; `tombstones` are the Ids among
-    them that are flagged as deleted. `made_at` is seconds since
-    the epoch. `job_id` is set once the destination has accepted the batch for later.
+    them that are flagged as deleted. `made_at` is seconds since the epoch. `job_id` is set once the destination has
+    accepted the batch for later; while it is waited for, `body` is None: the outbox has it.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Parcel:
     keys: tuple[str, ...]
     stamps: tuple[str, ...]
     digests: tuple[bytes, ...]
-    body: bytes = field(repr=False)
+    body: bytes | None = field(repr=False)
     tombstones: tuple[str, ...] = ()
     job_id: str | None = None
 
@@ -56,8 +56,8 @@ class Parcel:
         within = {entry[0] for entry in entries}
         return Parcel.of(entries, body, [row_id for row_id in self.tombstones if row_id in within])
 
-    def with_job(self, job_id: str) -> Parcel:
-        return replace(self, job_id=job_id)
+    def waiting_for(self, job_id: str) -> Parcel:
+        return replace(self, job_id=job_id, body=None)
 
     @property
     def key_is_good(self) -> bool:
@@ -78,6 +78,12 @@ class Outbox:
     def add(self, parcel: Parcel) -> None:
         """Store durably, before the first byte is sent."""
         self._store.put(f"{self._folder}/{parcel.name}", _encode(parcel))
+
+    def body_of(self, parcel: Parcel) -> bytes:
+        """The bytes of a parcel that is there. Raises StateError where it cannot be read any more."""
+        body = self._read(f"{self._folder}/{parcel.name}").body if parcel.body is None else parcel.body
+        assert body is not None
+        return body
 
     def note_job(self, parcel: Parcel, job_id: str) -> None:
         """Keep the job that the destination made of a parcel, to ask for it after the key's lifetime."""
@@ -130,6 +136,7 @@ def _encode(parcel: Parcel) -> bytes:
         "digests": [digest.hex() for digest in parcel.digests],
         "tombstones": parcel.tombstones,
     }
+    assert parcel.body is not None
     return orjson.dumps(head) + b"\n" + parcel.body
 
 

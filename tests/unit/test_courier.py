@@ -184,7 +184,7 @@ class TestResuming:
 
     def test_a_job_is_asked_for_and_nothing_is_sent(self, post):
         here = post()
-        parcel = here.parcel("a").with_job("job-9")
+        parcel = replace(here.parcel("a"), job_id="job-9")
         assert isinstance(here.courier.resume(parcel), Delivered)
         assert (here.destination.polled, here.destination.sent) == (["job-9"], [])
 

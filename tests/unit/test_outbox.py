@@ -63,7 +63,7 @@ def test_every_parcel_has_a_fresh_key_and_name(outbox):
 
 
 def test_a_part_has_its_own_key_and_only_its_records():
-    whole = Parcel.of(ENTRIES, b"abc").with_job("job-1")
+    whole = replace(Parcel.of(ENTRIES, b"abc"), job_id="job-1")
     part = whole.part([0, 2], b"ac")
     assert part.key != whole.key
     assert part.name != whole.name
@@ -84,10 +84,23 @@ def test_a_removed_parcel_is_gone_and_so_is_its_job(store, outbox):
     outbox.note_job(parcel, "job-1")
     outbox.note_job(parcel, "job-2")
     (kept,) = outbox.parcels()
-    assert kept == parcel.with_job("job-2")
+    assert kept == replace(parcel, job_id="job-2")
     outbox.remove(kept)
     assert outbox.is_empty()
     assert store.names("contacts/jobs") == []
+
+
+def test_the_bytes_of_a_parcel_that_is_waited_for_come_back(outbox):
+    parcel = Parcel.of(ENTRIES, b"x")
+    outbox.add(parcel)
+    waiting = parcel.waiting_for("job-1")
+    assert (waiting.body, waiting.job_id) == (None, "job-1")
+    assert outbox.body_of(waiting) == outbox.body_of(parcel) == b"x"
+
+
+def test_the_bytes_of_a_parcel_that_somebody_took_away_are_a_clear_error(outbox):
+    with pytest.raises(StateError, match="outbox"):
+        outbox.body_of(Parcel.of(ENTRIES, b"x").waiting_for("job-1"))
 
 
 def test_a_job_belongs_to_its_parcel_alone(outbox):
