@@ -102,7 +102,7 @@ class Delivery:
         self._batch = Batch()
         self._flights: dict[str, _Flight] = {}
         self._postponed: dict[str, _Flight] = {}
-        self._keys: dict[str, tuple[str, bytes, str]] = {}
+        self._keys: dict[str, _Flight] = {}
         self._landed: set[str] = set()
         self._waiting: list[tuple[float, int, Waiting]] = []
         self._ticket = itertools.count()
@@ -195,9 +195,9 @@ class Delivery:
     def _consider(self, slot: Slot, entry: Entry | None, holder: tuple[str, str] | None) -> None:
         record = slot.record
         while record.key in self._keys:
-            row_id, digest, name = self._keys[record.key]
-            if (row_id, digest) == (record.id, record.digest):
-                self._under_way(name).pages[slot.page] += 1
+            flight = self._keys[record.key]
+            if flight.parcel.holds(record.key, record.id, record.digest):
+                flight.pages[slot.page] += 1
                 return self._settle_unsent(slot, "unchanged", later=True)
             self._await_key(record.key)
         if record.id in self._landed or record.key in self._landed:
@@ -273,12 +273,9 @@ class Delivery:
     def _await_key(self, key: str) -> None:
         """Wait until nothing of this key is in flight: one version at a time (law 4)."""
         while key in self._keys:
-            if self._keys[key][2] in self._postponed:
+            if self._keys[key].parcel.name in self._postponed:
                 self._insist()
             self._tend(block=True)
-
-    def _under_way(self, name: str) -> _Flight:
-        return self._flights.get(name) or self._postponed[name]
 
     def _insist(self) -> None:
         """Try the postponed parcels again: by now it shows whether anything else succeeds."""
@@ -317,8 +314,7 @@ class Delivery:
     def _launch(self, flight: _Flight, carry: Callable[[Parcel], Result]) -> None:
         parcel = flight.parcel
         self._flights[parcel.name] = flight
-        versions = zip(parcel.ids, parcel.digests, itertools.repeat(parcel.name), strict=False)
-        self._keys.update(zip(parcel.keys, versions, strict=True))
+        self._keys.update(dict.fromkeys(parcel.keys, flight))
         self._submit(parcel, lambda: carry(parcel))
 
     def _submit(self, parcel: Parcel, task: Callable[[], Result]) -> None:

@@ -59,6 +59,11 @@ class Parcel:
     def waiting_for(self, job_id: str) -> Parcel:
         return replace(self, job_id=job_id, body=None)
 
+    def holds(self, key: str, row_id: str, digest: bytes) -> bool:
+        """Whether the record of this match key is just this version of this row."""
+        at = self.keys.index(key)
+        return (self.ids[at], self.digests[at]) == (row_id, digest)
+
     @property
     def key_is_good(self) -> bool:
         return time.time() - self.made_at < KEY_LIFETIME
