@@ -126,7 +126,9 @@ class Courier:
         if self._closed:
             raise Unconfirmed("the run ended before a batch was sent; it stays in the outbox")
         self._confirm()
-        return self._destination.submit(self._outbox.body_of(parcel), parcel.key, len(parcel), patient=patient)
+        return self._destination.submit(
+            self._outbox.body_of(parcel), parcel.key, len(parcel), patient=patient
+        )
 
     def _conclude(
         self, parcel: Parcel, outcome: Outcome, before: int, *, since: float | None = None

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from crmsync.delivery.batch import Batch, Slot
+from crmsync.delivery.batch import Batch
 from crmsync.delivery.counts import Counts
 from crmsync.delivery.courier import Abandoned, Courier, Delivered, Result, Waiting
 from crmsync.delivery.tracker import Position, Tracker
@@ -137,7 +137,7 @@ class Delivery:
         holders = self._ledger.holders([record.key for record in records if record.key != record.id])
         for outcome in outcomes:
             if isinstance(outcome, Record):
-                self._consider(Slot(outcome, page), known.get(outcome.id), holders.get(outcome.key))
+                self._consider(outcome, page, known.get(outcome.id), holders.get(outcome.key))
             else:
                 self._leave_out(outcome, page)
         self._tend(block=False)
@@ -192,32 +192,36 @@ class Delivery:
         """End a pause. May be called from any thread."""
         self._events.put(None)
 
-    def _consider(self, slot: Slot, entry: Entry | None, holder: tuple[str, str] | None) -> None:
-        record = slot.record
+    def _consider(
+        self, record: Record, page: int, entry: Entry | None, holder: tuple[str, str] | None
+    ) -> None:
         while record.key in self._keys:
             flight = self._keys[record.key]
             if flight.parcel.holds(record.key, record.id, record.digest):
-                flight.pages[slot.page] += 1
-                return self._settle_unsent(slot, "unchanged", later=True)
+                flight.pages[page] += 1
+                return self._count_unsent(record, "unchanged")
             self._await_key(record.key)
         if record.id in self._landed or record.key in self._landed:
             entry = self._ledger.lookup([record.id]).get(record.id)
             holder = self._ledger.holders([record.key]).get(record.key) if record.key != record.id else None
         if holder and holder[1] != record.id and holder > (record.stamp, record.id):
-            return self._settle_unsent(slot, "shared_key")
+            return self._settle_unsent(record, page, "shared_key")
         if entry and self._is_current(entry, record):
-            return self._settle_unsent(slot, "unchanged")
+            return self._settle_unsent(record, page, "unchanged")
         if entry and self._is_older(entry, record):
-            return self._settle_unsent(slot, "superseded")
+            return self._settle_unsent(record, page, "superseded")
         if self.takes_back_flags and not record.tombstone and self._may_be_flagged(entry):
-            slot = Slot(revived(record), slot.page)
-        if self._batch.size + len(slot.record.body) > self._limits.body:
+            record = revived(record)
+        if self._batch.size + len(record.body) > self._limits.body:
             self._dispatch()
-        outside = self._batch.put(slot)
+        outside = self._batch.put(record, page)
         if outside is not None:
-            same_row = outside.record.id == self._batch.slots[record.key].record.id
+            same_row = outside.id == self._batch.records[record.key].id
             why = "superseded" if same_row else "shared_key"
-            self._settle_unsent(outside, why, later=outside is not slot)
+            if outside is record:
+                self._settle_unsent(record, page, why)
+            else:
+                self._count_unsent(outside, why)
         if len(self._batch) >= self._limits.batch:
             self._dispatch()
         return None
@@ -228,7 +232,7 @@ class Delivery:
         Another version may be waiting in the batch: A→B→A must not end at B.
         """
         alike = entry.digest == record.digest and entry.key == record.key
-        return alike and record.key not in self._batch.slots and not self._overrules(entry)
+        return alike and record.key not in self._batch.records and not self._overrules(entry)
 
     def _is_older(self, entry: Entry, record: Record) -> bool:
         """Whether a later version of the row than this one is known to be there."""
@@ -257,18 +261,20 @@ class Delivery:
                 message=outcome.message,
                 stamp=outcome.stamp,
             )
-        self._tracker.settle(Counter({page: 1}))
+        self._tracker.settle({page: 1})
 
-    def _settle_unsent(self, slot: Slot, why: str, *, later: bool = False) -> None:
-        """Count a row that is not sent. Its page is settled now, or `later` with the batch that replaces it."""
+    def _settle_unsent(self, record: Record, page: int, why: str) -> None:
+        self._count_unsent(record, why)
+        self._tracker.settle({page: 1})
+
+    def _count_unsent(self, record: Record, why: str) -> None:
+        """Count a row that is not sent."""
         if why == "unchanged":
             self._counts.unchanged += 1
-            self._rejects.resolve(slot.record.id, "delivered")
+            self._rejects.resolve(record.id, "delivered")
         else:
             self._counts.skipped[why] += 1
-            self._rejects.resolve(slot.record.id, "skipped")
-        if not later:
-            self._tracker.settle(Counter({slot.page: 1}))
+            self._rejects.resolve(record.id, "skipped")
 
     def _await_key(self, key: str) -> None:
         """Wait until nothing of this key is in flight: one version at a time (law 4)."""
@@ -291,14 +297,14 @@ class Delivery:
             return
         self._start()
         self._make_room()
-        records = batch.records()
+        records = list(batch.records.values())
         self._ledger.forget([record.id for record in records])
         entries = [(record.id, record.key, record.stamp, record.digest) for record in records]
         tombstones = [record.id for record in records if record.tombstone]
         body = self._destination.frame([record.body for record in records])
         parcel = Parcel.of(entries, body, tombstones)
         self._counts.batches += 1
-        self._launch(_Flight(parcel, batch.pages() + batch.replaced), self._courier.carry)
+        self._launch(_Flight(parcel, batch.pages), self._courier.carry)
 
     def _start(self) -> None:
         if self._begin is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -40,7 +41,7 @@ class Tracker:
         self._by_number[self._last] = page
         return self._last
 
-    def settle(self, pages: Counter[int]) -> None:
+    def settle(self, pages: Mapping[int, int]) -> None:
         """So many rows of each of these pages have been proved, rejected or skipped."""
         for number, rows in pages.items():
             self._by_number[number].outstanding -= rows
