@@ -6,12 +6,12 @@ what its children were delivered with; a parent that comes by with other values 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
+from crmsync import mapping
 from crmsync.paths import getter
 from crmsync.sources.base import Link, Row
 
@@ -21,7 +21,7 @@ Seen = dict[tuple[str, str], bytes | None]
 
 def digest(parent_id: str, values: Sequence[Any]) -> bytes:
     """16 bytes that stand for a parent and its mapped values, in the order of `Link.fields`."""
-    return hashlib.blake2b(orjson.dumps([parent_id, values]), digest_size=16).digest()
+    return mapping.digest(orjson.dumps([parent_id, values]))
 
 
 def seen_in(rows: Sequence[Row], links: Sequence[Link]) -> Seen:

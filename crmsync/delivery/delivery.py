@@ -376,8 +376,9 @@ class Delivery:
 
     def _settle(self, flight: _Flight, refused: dict[int, Reason]) -> None:
         parcel = flight.parcel
-        entries = list(zip(parcel.ids, parcel.keys, parcel.stamps, parcel.digests, strict=True))
-        proved = [entry for index, entry in enumerate(entries) if index not in refused]
+        proved = list(zip(parcel.ids, parcel.keys, parcel.stamps, parcel.digests, strict=True))
+        if refused:
+            proved = [entry for index, entry in enumerate(proved) if index not in refused]
         self._ledger.remember(proved, set(parcel.tombstones))
         self._proved([stamp for _, _, stamp, _ in proved])
         self._landed.update(parcel.ids, parcel.keys)

@@ -172,15 +172,13 @@ def fetch(
     """
     timeout = READ_TIMEOUT if timeout is None else timeout
     try:
-        response = session.request(
-            method,
-            url,
-            data=body,
-            headers=dict(headers),
-            auth=_Header(f"Bearer {token}" if token else None),
+        auth = _Header(f"Bearer {token}" if token else None)
+        request = requests.Request(method, url, {**session.headers, **headers}, data=body, auth=auth)
+        response = session.send(
+            request.prepare(),
             timeout=(CONNECT_TIMEOUT, timeout),
             allow_redirects=False,
-            stream=True,
+            **session.merge_environment_settings(url, {}, True, None, None),
         )
         if stream and 200 <= response.status_code < 300:
             return Reply(response.status_code, response.headers, b"", _text_of(response, service))

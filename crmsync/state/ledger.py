@@ -138,21 +138,22 @@ class Ledger:
                 self._db.execute(among, chunk)
 
     def remember(
-        self, entries: Iterable[tuple[str, str, str, bytes]], tombstones: Container[str] = ()
+        self, entries: Sequence[tuple[str, str, str, bytes]], tombstones: Container[str] = ()
     ) -> None:
         """Keep what was proved, as (Id, match key, stamp, digest), under the present generation.
 
         Another Id's entry under the same key is forgotten, durably, as `forget` does: its values are no longer what
         stands there.
         """
-        generation = self.generation
+        if not entries:
+            return
+        ids, keys, stamps, digests = zip(*entries, strict=True)
         # sqlite3 takes a bytearray as it is; for bytes it looks for an adapter first, row by row.
-        rows = [
-            (row_id, key, stamp, bytearray(digest), generation, int(row_id in tombstones))
-            for row_id, key, stamp, digest in entries
-        ]
-        shared = [(row[0], row[1]) for row in rows if row[0] != row[1]]
-        recent = [(row_id, stamp) for row_id, _, stamp, *_ in rows if stamp >= self._recent_from]
+        blobs, generation = map(bytearray, digests), itertools.repeat(self.generation)
+        deleted = [int(row_id in tombstones) for row_id in ids]
+        rows = list(zip(ids, keys, stamps, blobs, generation, deleted, strict=False))
+        shared = [(row_id, key) for row_id, key in zip(ids, keys, strict=True) if row_id != key]
+        recent = [(i, stamp) for i, stamp in zip(ids, stamps, strict=True) if stamp >= self._recent_from]
         with self._durably() if shared else self._transaction():
             self._db.executemany(
                 "UPDATE entries SET digest = NULL WHERE key = ?2 AND id <> ?1 AND key <> id", shared
