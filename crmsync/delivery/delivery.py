@@ -65,6 +65,9 @@ class Delivery:
     told the stamps of the records of each batch that is proved. `write_all` sends also what the ledger knows;
     `takes_back_flags` clears the tombstone fields of a row that is back. `abandoned` collects the Ids whose fate
     cannot be learned: they have to be read and added again.
+
+    `_keys` tells for each match key in flight where it is. `_landed` are Ids and keys that were proved since the
+    ledger was asked about the page at hand, `_standing` the Ids in the batch that the ledger knows something of.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Delivery:
         self._postponed: dict[str, _Flight] = {}
         self._keys: dict[str, _Flight] = {}
         self._landed: set[str] = set()
+        self._standing: set[str] = set()
         self._waiting: list[tuple[float, int, Waiting]] = []
         self._ticket = itertools.count()
         self._events: queue.SimpleQueue[tuple[str, Result | BaseException] | None] = queue.SimpleQueue()
@@ -130,6 +134,7 @@ class Delivery:
     def add(self, outcomes: Sequence[Outcome], position: Position | None) -> None:
         """Take in one page: settle what needs no sending, batch the rest. Blocks while enough is in flight."""
         page = self._tracker.open(len(outcomes), position)
+        self._standing.update(self._landed.intersection(r.id for r in self._batch.records.values()))
         self._landed.clear()
         self._counts.read += len(outcomes)
         records = [outcome for outcome in outcomes if isinstance(outcome, Record)]
@@ -214,6 +219,8 @@ class Delivery:
             record = revived(record)
         if self._batch.size + len(record.body) > self._limits.body:
             self._dispatch()
+        if entry:
+            self._standing.add(record.id)
         outside = self._batch.put(record, page)
         if outside is not None:
             same_row = outside.id == self._batch.records[record.key].id
@@ -298,7 +305,8 @@ class Delivery:
         self._start()
         self._make_room()
         records = list(batch.records.values())
-        self._ledger.forget([record.id for record in records])
+        standing, self._standing = self._standing | self._landed, set()
+        self._ledger.forget([record.id for record in records if record.id in standing])
         entries = [(record.id, record.key, record.stamp, record.digest) for record in records]
         tombstones = [record.id for record in records if record.tombstone]
         body = self._destination.frame([record.body for record in records])

@@ -132,6 +132,8 @@ class Ledger:
 
     def forget(self, ids: Sequence[str]) -> None:
         """Forget what was proved of these Ids, durably: their records are about to be sent."""
+        if not ids:
+            return
         with self._durably():
             for chunk in _chunks(ids):
                 among = f"{_FORGET} AND id IN ({_marks(chunk)})"

@@ -226,7 +226,7 @@ class World:
     ) -> None:
         """Pull in a process of its own, killed when the CDP has taken so many batches and not answered the last.
 
-        `at` is called with the number of each batch up to then.
+        `at` is called with the number of each batch up to then. One is sent at a time, lest more arrive meanwhile.
         """
         batches = 0
         running: list[subprocess.Popen[bytes]] = []
@@ -243,7 +243,7 @@ class World:
                     running[0].wait()
 
         with self.after_each_answer(hear):
-            running.append(self.start("pull", *arguments, **settings))
+            running.append(self.start("pull", *arguments, **{"CRMSYNC_IN_FLIGHT": "1", **settings}))
             started.set()
             assert running[0].wait(timeout=60) == -signal.SIGKILL
         assert batches == number

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import requests
+
 from crmsync import journal
 from crmsync.http import client as http
 from crmsync.state.ledger import Ledger
 
-STORE_CALLS = ("read", "write", "append", "read_log", "replace_log", "names", "delete")
+STORE_CALLS = ("read", "write", "put", "append", "read_log", "replace_log", "names", "delete")
 CHANGES = ("COMMIT", "INSERT", "UPDATE", "DELETE")
 
 
@@ -149,15 +151,16 @@ def counted_io(steps: Steps) -> Iterator[None]:
 
     def counted_session(connections: int = 4) -> Any:
         session = new_session(connections)
-        request = session.request
+        send = session.send
 
-        def exchange(method: str, url: str, **named: Any) -> Any:
-            with steps.within(f"send {method} {url.partition('?')[0]}"):
-                response = request(method, url, **named)
-            steps.take(f"answer {method} {url.partition('?')[0]}")
+        def exchange(request: requests.PreparedRequest, **named: Any) -> requests.Response:
+            what = f"{request.method} {(request.url or '').partition('?')[0]}"
+            with steps.within(f"send {what}"):
+                response = send(request, **named)
+            steps.take(f"answer {what}")
             return response
 
-        session.request = exchange  # type: ignore[method-assign]  # it takes its place
+        session.send = exchange  # type: ignore[method-assign]  # it takes its place
         return session
 
     with ExitStack() as patches:

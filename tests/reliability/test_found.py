@@ -127,7 +127,7 @@ def test_a_parent_that_a_crashed_run_found_changed_is_not_known_before_its_child
     rig.crm("update", object="Account", id=account, fields={"Name": "Renamed"})
     model.observe()
     rig.crm("clock", advance=60)
-    assert rig.run(How(crash_at="store write contacts/outbox")).crashed
+    assert rig.run(How(crash_at="store put contacts/outbox")).crashed
     rig.crm("clock", advance=60)
     rig.crm("touch", object="Account", id=account)
     rig.crm("clock", advance=60)
