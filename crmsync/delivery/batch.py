@@ -35,9 +35,6 @@ class Batch:
         self.pages[page] += 1
         return rival
 
-    def __len__(self) -> int:
-        return len(self.records)
-
 
 def _age(record: Record) -> tuple[str, str]:
     """Sorts versions of one key: by stamp, and by Id where two rows share the second."""

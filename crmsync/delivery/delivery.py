@@ -229,7 +229,7 @@ class Delivery:
                 self._settle_unsent(record, page, why)
             else:
                 self._count_unsent(outside, why)
-        if len(self._batch) >= self._limits.batch:
+        if len(self._batch.records) >= self._limits.batch:
             self._dispatch()
         return None
 
@@ -300,7 +300,7 @@ class Delivery:
 
     def _dispatch(self) -> None:
         batch, self._batch = self._batch, Batch()
-        if not len(batch):
+        if not batch.records:
             return
         self._start()
         self._make_room()

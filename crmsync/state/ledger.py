@@ -62,6 +62,7 @@ class Ledger:
         self._path = path
         self._changing = threading.RLock()
         self._recent_from = ""
+        self._synchronous = "NORMAL"
         try:
             self._db = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
@@ -280,7 +281,9 @@ class Ledger:
         """Everything within, or nothing; with "FULL" it is on the disk when the block ends."""
         with self._changing:
             try:
-                self._db.execute(f"PRAGMA synchronous={synchronous}")
+                if self._synchronous != synchronous:
+                    self._db.execute(f"PRAGMA synchronous={synchronous}")
+                    self._synchronous = synchronous
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
                 self._db.execute("COMMIT")
