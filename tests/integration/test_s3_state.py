@@ -84,7 +84,7 @@ def test_of_two_pulls_started_at_once_one_works_and_one_says_later(
     moto: Server, sandbox: Sandbox, install: Install
 ) -> None:
     crmsyncs = [on_s3(moto, install(sandbox)) for _ in range(2)]
-    sandbox.fault("delay", service="experiture", path="upsert-batch", times=None, seconds=3)
+    sandbox.fault("delay", service="experiture", path="upsert-batch", times=None, seconds=8)
     running = [crmsync.start("pull", "--full") for crmsync in crmsyncs]
     ended = [crmsync.finish(run) for crmsync, run in zip(crmsyncs, running, strict=True)]
     assert sorted(run.code for run in ended) == [0, 75]
