@@ -252,7 +252,7 @@ class Delivery:
 
     def _overrules(self, entry: Entry) -> bool:
         """Whether the run was asked to write over what was proved before it."""
-        return self.write_all and not (self.has_sent and entry.generation == self._ledger.generation)
+        return self.write_all and not (self.has_sent and self._ledger.is_current(entry))
 
     def _leave_out(self, outcome: Skip | Reject, page: int) -> None:
         if isinstance(outcome, Skip):

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TextIO
 
 import orjson
@@ -128,7 +127,7 @@ class _Header(AuthBase):
         return request
 
 
-class _Session(requests.Session):
+class Session(requests.Session):
     """Looks the environment's proxies and CA bundles up once for each origin, not for each request."""
 
     def __init__(self) -> None:
@@ -142,11 +141,10 @@ class _Session(requests.Session):
         return self._of_origin[origin]
 
 
-def new_session(connections: int = 4) -> requests.Session:
-    """A session without cookies or retries of its own. Proxies and CA bundles as requests knows them."""
-    session = _Session()
+def new_session(connections: int = 4) -> Session:
+    """A session without retries of its own; `fetch` sends no cookies. Proxies and CA bundles as requests knows them."""
+    session = Session()
     session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"})
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
@@ -154,7 +152,7 @@ def new_session(connections: int = 4) -> requests.Session:
 
 
 def fetch(
-    session: requests.Session,
+    session: Session,
     method: str,
     url: str,
     body: bytes | None,
@@ -174,10 +172,9 @@ def fetch(
     try:
         auth = _Header(f"Bearer {token}" if token else None)
         request = requests.Request(method, url, {**session.headers, **headers}, data=body, auth=auth)
-        response = session.send(
+        response = session.get_adapter(url).send(
             request.prepare(),
             timeout=(CONNECT_TIMEOUT, timeout),
-            allow_redirects=False,
             **session.merge_environment_settings(url, {}, True, None, None),
         )
         if stream and 200 <= response.status_code < 300:

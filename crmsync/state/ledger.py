@@ -7,6 +7,7 @@ remembered after terminal proof, so what stands here is what the destination hol
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import secrets
 import sqlite3
@@ -36,14 +37,15 @@ _PAGES_IN_WAL = 4000
 class Entry:
     """One Id: the match key it was written under, the stamp of the row, the digest of the record.
 
-    `digest` is None between the sending of a record and its proof. `generation` is the run that proved it.
+    `digest` is None between the sending of a record and its proof. `generation` is the number of the one that
+    proved it.
     `deleted`: what was delivered last is a tombstone.
     """
 
     key: str
     stamp: str
     digest: bytes | None
-    generation: str
+    generation: int
     deleted: bool = False
 
 
@@ -132,6 +134,10 @@ class Ledger:
                 found[key] = max(found.get(key, ("", "")), (stamp, row_id))
         return found
 
+    def is_current(self, entry: Entry) -> bool:
+        """Whether it was proved in the present generation."""
+        return entry.generation == _number(self.generation)
+
     def forget(self, ids: Sequence[str]) -> None:
         """Forget what was proved of these Ids, durably: their records are about to be sent."""
         if not ids:
@@ -153,7 +159,7 @@ class Ledger:
             return
         ids, keys, stamps, digests = zip(*entries, strict=True)
         # sqlite3 takes a bytearray as it is; for bytes it looks for an adapter first, row by row.
-        blobs, generation = map(bytearray, digests), itertools.repeat(self.generation)
+        blobs, generation = map(bytearray, digests), itertools.repeat(_number(self.generation))
         deleted = [int(row_id in tombstones) for row_id in ids]
         rows = list(zip(ids, keys, stamps, blobs, generation, deleted, strict=False))
         shared = [(row_id, key) for row_id, key in zip(ids, keys, strict=True) if row_id != key]
@@ -317,6 +323,11 @@ def _place(chain: str, parent_id: str) -> int:
     return zlib.crc32(parent_id.encode(), zlib.crc32(chain.encode()))
 
 
+def _number(generation: str) -> int:
+    """What stands for a generation in an entry: 64 bits, signed."""
+    return int.from_bytes(hashlib.blake2b(generation.encode(), digest_size=8).digest(), "big", signed=True)
+
+
 def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
     for at in range(0, len(values), _CHUNK):
         yield values[at : at + _CHUNK]
@@ -337,7 +348,7 @@ CREATE TABLE IF NOT EXISTS entries (
     key TEXT NOT NULL,
     stamp TEXT NOT NULL,
     digest BLOB,
-    generation TEXT NOT NULL,
+    generation INTEGER NOT NULL,
     deleted INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS shown (place INTEGER PRIMARY KEY, digest BLOB, pending BLOB);

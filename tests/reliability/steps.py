@@ -151,7 +151,8 @@ def counted_io(steps: Steps) -> Iterator[None]:
 
     def counted_session(connections: int = 4) -> Any:
         session = new_session(connections)
-        send = session.send
+        adapter = session.get_adapter("https://")
+        send = adapter.send
 
         def exchange(request: requests.PreparedRequest, **named: Any) -> requests.Response:
             what = f"{request.method} {(request.url or '').partition('?')[0]}"
@@ -160,7 +161,7 @@ def counted_io(steps: Steps) -> Iterator[None]:
             steps.take(f"answer {what}")
             return response
 
-        session.send = exchange  # type: ignore[method-assign]  # it takes its place
+        adapter.send = exchange  # type: ignore[method-assign]  # it takes its place
         return session
 
     with ExitStack() as patches:

@@ -34,12 +34,15 @@ def digests(ledger: Ledger, *ids: str) -> dict[str, bytes | None]:
 
 
 def test_what_was_remembered_is_known_with_its_generation(ledger):
-    name = ledger.begin_generation("before")
+    ledger.begin_generation("before")
     ledger.remember([("a", "k", AT1, D1)])
     entry = ledger.lookup(["a", "b"])["a"]
-    assert (entry.key, entry.stamp, entry.digest, entry.generation) == ("k", AT1, D1, name)
+    assert (entry.key, entry.stamp, entry.digest) == ("k", AT1, D1)
+    assert ledger.is_current(entry)
     assert "b" not in ledger.lookup(["a", "b"])
     assert len(ledger) == 1
+    ledger.begin_generation("present")
+    assert not ledger.is_current(entry)
 
 
 def test_forgetting_keeps_the_entry_and_drops_its_digest(ledger):
