@@ -10,7 +10,7 @@ from unittest import mock
 
 import orjson
 import pytest
-import requests
+from requests.adapters import HTTPAdapter
 
 from crmsync.http import wire
 from crmsync.sandbox.salesforce.api_error import ApiError
@@ -751,13 +751,13 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     """No request leaves without a connect and a read timeout."""
     seen: list[Any] = []
-    send = requests.Session.send
+    send = HTTPAdapter.send
 
-    def noting(session: requests.Session, request: Any, **options: Any) -> Any:
+    def noting(adapter: HTTPAdapter, request: Any, **options: Any) -> Any:
         seen.append(options["timeout"])
-        return send(session, request, **options)
+        return send(adapter, request, **options)
 
-    with mock.patch.object(requests.Session, "send", noting):
+    with mock.patch.object(HTTPAdapter, "send", noting):
         pulls_all_the_same(world)
     assert len(seen) > 5
     assert all(0 < connect <= 30 and 0 < read <= 300 for connect, read in seen)
