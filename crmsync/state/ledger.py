@@ -38,8 +38,7 @@ class Entry:
     """One Id: the match key it was written under, the stamp of the row, the digest of the record.
 
     `digest` is None between the sending of a record and its proof. `generation` is the number of the one that
-    proved it.
-    `deleted`: what was delivered last is a tombstone.
+    proved it. `deleted`: what was delivered last is a tombstone.
     """
 
     key: str
