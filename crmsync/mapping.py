@@ -141,9 +141,7 @@ class Mapper:
         left_out: list[str] = []
         for target, column, get, convert, clear in self._fields:
             value = row.get(column) if get is None else get(row)
-            if convert is _text and value.__class__ is str and value.isascii() and value.isprintable():
-                value = value.strip() or None
-            elif value is not None:
+            if value is not None:
                 value = convert(value, row)
             if value is None:
                 if clear:
