@@ -27,15 +27,14 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How a region dials. `trunk` matches what is dialled before a number within it, `elsewhere` what may begin a
-    call to another country, or a number with its calling code. `rewrites` says that what the last group of `trunk`
-    captures is not just left out.
+    """How a region dials. `trunk` is what is dialled before a number within it. `home` matches that, or nothing, at
+    the beginning of a number that is surely one of the region's own: no call to another country, nor a number that
+    may be meant with what looks like a trunk prefix. `rewrites` says that what `home` captures is not just left out.
     """
 
     calling_code: str
     trunk: re.Pattern[str]
-    elsewhere: re.Pattern[str]
-    general: re.Pattern[str]
+    home: re.Pattern[str]
     lengths: frozenset[int]
     rewrites: bool
 
@@ -51,32 +50,33 @@ def everyday(value: str, region: str | None) -> str | None:
     digits = value[abroad:].encode().translate(None, _SEPARATORS).decode()
     if not digits.isdigit():
         return None
-    if abroad:
-        code, number = _split(digits)
-        plan = _plan_of_code(code) if code else None
-        if plan is None or plan.trunk.match(number):
-            return None
-    else:
-        plan = _plan(region) if region else None
-        if plan is None or plan.elsewhere.match(digits):
-            return None
-        code, number = plan.calling_code, digits
-        if trunk := plan.trunk.match(number):
-            if plan.general.fullmatch(number) or (plan.rewrites and trunk[trunk.re.groups] is not None):
-                return None
-            number = number[trunk.end() :]
-            if len(number) not in plan.lengths:
-                return None
-    return f"+{code}{number}" if _is_valid(code, number) else None
+    code, number = _from_abroad(digits) if abroad else _at_home(digits, region)
+    return f"+{code}{number}" if _valid(code, len(number)).fullmatch(number) else None
 
 
-def _split(digits: str) -> tuple[str, str]:
-    """Calling code and number; no code where none fits."""
+def _from_abroad(digits: str) -> tuple[str, str]:
+    """Calling code and number; empty where no code fits, or a trunk prefix follows it."""
     codes = _codes()
     for length in (1, 2, 3):
-        if digits[:length] in codes:
-            return digits[:length], digits[length:]
-    return "", digits
+        code = digits[:length]
+        if code in codes:
+            number = digits[length:]
+            plan = _plan(codes[code][0])
+            return (code, number) if plan and not plan.trunk.match(number) else ("", "")
+    return "", ""
+
+
+def _at_home(digits: str, region: str | None) -> tuple[str, str]:
+    """Calling code and number, without the trunk prefix; empty where they are not clear."""
+    plan = _plan(region) if region else None
+    dialled = plan.home.match(digits) if plan else None
+    if plan is None or dialled is None:
+        return "", ""
+    if at := dialled.end():
+        if len(digits) - at not in plan.lengths or (plan.rewrites and dialled.lastindex):
+            return "", ""
+        return plan.calling_code, digits[at:]
+    return plan.calling_code, digits
 
 
 @cache
@@ -87,10 +87,6 @@ def _codes() -> dict[str, tuple[str, ...]]:
     return {str(c): regions for c, regions in COUNTRY_CODE_TO_REGION_CODE.items() if regions[0] != "001"}
 
 
-def _plan_of_code(code: str) -> _Plan | None:
-    return _plan(_codes()[code][0])
-
-
 @cache
 def _plan(region: str) -> _Plan | None:
     """None for a region that is not known."""
@@ -99,45 +95,38 @@ def _plan(region: str) -> _Plan | None:
     found = PhoneMetadata.metadata_for_region(region, None)
     if found is None or found.general_desc is None:
         return None
+    trunk = found.national_prefix_for_parsing or _NOTHING
+    general = found.general_desc.national_number_pattern or _NOTHING
+    elsewhere = rf"{found.international_prefix or _NOTHING}|{found.country_code}"
     return _Plan(
         str(found.country_code),
-        re.compile(found.national_prefix_for_parsing or _NOTHING),
-        re.compile(f"(?:{found.international_prefix or _NOTHING})|{found.country_code}"),
-        re.compile(found.general_desc.national_number_pattern or _NOTHING),
+        re.compile(trunk),
+        re.compile(rf"(?!{elsewhere})(?:(?!(?:{general})\Z)(?>{trunk})|(?!{trunk}))"),
         frozenset(found.general_desc.possible_length),
         bool(found.national_prefix_transform_rule),
     )
 
 
-def _is_valid(code: str, number: str) -> bool:
-    """Whether some region of this calling code has such a number. The first that claims it decides."""
-    for leading, valid in _claims(code, len(number)):
-        if leading is not None:
-            if leading.match(number):
-                return valid.fullmatch(number) is not None
-        elif valid.fullmatch(number):
-            return True
-    return False
-
-
 @cache
-def _claims(code: str, length: int) -> tuple[tuple[re.Pattern[str] | None, re.Pattern[str]], ...]:
-    """The patterns of each region of a calling code."""
-    return tuple(_patterns(region, length) for region in _codes()[code])
+def _valid(code: str, length: int) -> re.Pattern[str]:
+    """The numbers of one length that some region of a calling code has. The first that claims one decides."""
+    numbers = _NOTHING
+    for region in reversed(_codes().get(code, ())):
+        leading, own = _numbers(region, length)
+        numbers = f"(?={leading}){own}|(?!{leading})(?:{numbers})" if leading else f"{own}|{numbers}"
+    return re.compile(numbers)
 
 
-def _patterns(region: str, length: int) -> tuple[re.Pattern[str] | None, re.Pattern[str]]:
+def _numbers(region: str, length: int) -> tuple[str | None, str]:
     """What a region's numbers begin with, where that tells it from others, and its numbers of one length."""
     from phonenumbers import PhoneMetadata
 
     found = PhoneMetadata.metadata_for_region(region, None)
     assert found is not None
-    leading = re.compile(found.leading_digits) if found.leading_digits else None
+    leading = f"(?:{found.leading_digits})" if found.leading_digits else None
     general = _pattern(found.general_desc, length)
-    kinds = [pattern for name in _KINDS if (pattern := _pattern(getattr(found, name), length))]
-    if general is None or not kinds:
-        return leading, re.compile(_NOTHING)
-    return leading, re.compile(rf"(?={general}\Z)(?:{'|'.join(kinds)})")
+    kinds = dict.fromkeys(_pattern(getattr(found, name), length) or _NOTHING for name in _KINDS)
+    return leading, rf"(?={general or _NOTHING}\Z)(?:{'|'.join(kinds)})\Z"
 
 
 def _pattern(description: PhoneNumberDesc | None, length: int) -> str | None:

@@ -290,6 +290,14 @@ def test_none_passes_a_value_as_it_is(value: Any) -> None:
     assert values(only(FieldRule("field", "Field__c", "none")), row(Field__c=value))["field"] == value
 
 
+def test_the_order_within_a_compound_value_makes_no_difference() -> None:
+    raw = mapper(only(FieldRule("field", "Field__c", "none")))
+    one, other = (
+        raw.map(row(Field__c=value)) for value in ({"a": {"b": 1, "c": 2}}, {"a": {"c": 2, "b": 1}})
+    )
+    assert one == other
+
+
 def test_none_leaves_out_what_json_cannot_carry() -> None:
     raw = mapper(only(FieldRule("field", "Field__c", "none")))
     mapped = raw.map(row(Field__c="half \ud83d a pair"))
