@@ -29,7 +29,7 @@ class Plan:
     throughput: int = 200_000
     latency: int = 50_000
     memory: tuple[int, ...] = (10_000, 50_000, 100_000, 1_000_000)
-    rounds: int = 3
+    rounds: int = 5
     ticks: int = 15
     peers: tuple[str, ...] = PEERS
     waits: Mapping[str, float] = field(default_factory=lambda: WAITS)
@@ -38,7 +38,7 @@ class Plan:
 def throughput(plan: Plan) -> Case:
     """a: no latency, batches answered at once, for only some programs would ask for a job.
 
-    The floor, the guide's sample and crmsync in turn, several rounds; the others once.
+    The floor, the guide's sample and crmsync in turn, several rounds; the others once, each in a round of its own.
     """
     with Servers(plan.throughput) as servers:
         return {
@@ -131,18 +131,13 @@ CASES: dict[str, Callable[[Plan], Case]] = {
 
 
 def _compared(plan: Plan, servers: Servers, label: str, *, waits: Mapping[str, float], mode: str) -> Case:
-    """Every program's runs. crmsync's first, unmeasured, is recorded for the floor."""
+    """Every program's runs. crmsync's first, unmeasured, is recorded for the floor.
+
+    Those that take long run once, spread over the rounds: a machine is not equally fast all the time.
+    """
     names = ("crmsync", "floor", "guide", *plan.peers)
-    several = {"crmsync", "floor"} if waits["page_seconds"] else {"crmsync", "floor", "guide"}
     programs = [
-        Contestant(
-            name,
-            servers,
-            plan.folder / label,
-            rounds=plan.rounds if name in several else 1,
-            job_seconds=waits["job_seconds"],
-        )
-        for name in names
+        Contestant(name, servers, plan.folder / label, job_seconds=waits["job_seconds"]) for name in names
     ]
     servers.call("settings", **NO_WAITS, mode=mode)
     said(f"{label}: recording, and making every page beforehand")
@@ -154,9 +149,11 @@ def _compared(plan: Plan, servers: Servers, label: str, *, waits: Mapping[str, f
         program.rehearse()
     servers.call("settings", **waits, mode=mode)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    every_turn = {"crmsync", "floor"} if waits["page_seconds"] else {"crmsync", "floor", "guide"}
+    once = [name for name in names if name not in every_turn]
     for turn in range(plan.rounds):
         for program in programs:
-            if turn < program.rounds:
+            if program.name in {*every_turn, *once[turn :: plan.rounds]}:
                 found = program.run()
                 runs[program.name].append(found)
                 cpu = found["cpu"] / found["rows"] * 1e6

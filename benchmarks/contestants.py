@@ -33,11 +33,8 @@ def crmsync() -> list[str]:
 class Contestant:
     """One program beside one pair of servers. Each run has a folder of its own, and knows of none before."""
 
-    def __init__(
-        self, name: str, servers: Servers, folder: Path, *, rounds: int, job_seconds: float = 0.0
-    ) -> None:
+    def __init__(self, name: str, servers: Servers, folder: Path, *, job_seconds: float = 0.0) -> None:
         self.name = name
-        self.rounds = rounds
         self._servers = servers
         self._folder = folder
         self._job_seconds = job_seconds

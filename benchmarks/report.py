@@ -26,7 +26,7 @@ python3 -m venv .venv && .venv/bin/pip install -e '.[sandbox]'
 .venv/bin/python benchmarks/run.py
 ```
 
-which takes about 20 minutes on a machine that does nothing else, and needs Linux, two cores and 2 GB. `--only a,d`
+which takes about 25 minutes on a machine that does nothing else, and needs Linux, two cores and 2 GB. `--only a,d`
 measures some of it anew, `--help` tells the rest. Figures of different machines do not compare; ratios within a case
 do: its programs ran in turn beside the same servers.
 
@@ -42,7 +42,9 @@ and wall is the least, since other work on the machine only ever adds to it.
 
 **Servers** (`servers/`): one process with one thread, which hands out pages that were made and gzipped beforehand,
 and keeps of a batch only which contacts were in it. They speak plain http on the loopback, to all programs alike.
-Latency is theirs. That they are not what is measured shows in the floor's speed and in their own CPU, both above.
+Latency is theirs. They have the first core to themselves, and every measured program the others: where the scheduler
+is left to move both about, what the servers do in a core's caches is charged to the program. That they are not what
+is measured shows in the floor's speed and in their own CPU, both above.
 
 **Contacts** (`servers/people.py`): two fifths came by data loads, 200 to 900 of them in one second; the others have a
 second of their own or share it with one or two. Phones are of ten countries, 98 % of them unique, four fifths in

@@ -59,7 +59,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--contacts", type=int, metavar="N", help="contacts of a and b  [200,000 and 50,000]")
     parser.add_argument(
-        "--rounds", type=int, default=3, metavar="N", help="rounds of the small programs  [3]"
+        "--rounds", type=int, default=5, metavar="N", help="rounds of the small programs  [5]"
     )
     parser.add_argument(
         "--without-peers", action="store_true", help="crmsync, floor and the guide's sample only"

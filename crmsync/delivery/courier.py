@@ -41,7 +41,7 @@ class Abandoned:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Accepted, not finished: to be asked for again at `next_at` (monotonic seconds)."""
+    """Accepted, not finished: to be asked for at `next_at` (monotonic seconds), the first time or `again`."""
 
     parcel: Parcel
     job_id: str
@@ -49,6 +49,7 @@ class Waiting:
     since: float
     next_at: float
     pause: float
+    again: bool = False
 
 
 Result = Delivered | Abandoned | Waiting
@@ -112,7 +113,7 @@ class Courier:
         outcome = self._destination.poll(waiting.job_id, len(waiting.parcel))
         if isinstance(outcome, Working):
             return self._wait_on(waiting, outcome.state)
-        self._learn(time.monotonic() - waiting.since)
+        self._learn(time.monotonic() - waiting.since, exact=waiting.again)
         return self._conclude(waiting.parcel, outcome, self._successes)
 
     def close(self) -> None:
@@ -165,9 +166,8 @@ class Courier:
                 hint="The next run asks again. To give it up: `crmsync state abandon-job`.",
             )
         pause = min(LONGEST_POLL, waiting.pause * 1.5)
-        return Waiting(
-            waiting.parcel, waiting.job_id, state, waiting.since, time.monotonic() + waiting.pause, pause
-        )
+        next_at = time.monotonic() + waiting.pause
+        return Waiting(waiting.parcel, waiting.job_id, state, waiting.since, next_at, pause, again=True)
 
     def _narrowed(self, parcel: Parcel, refusal: Settled | Refused, before: int) -> Delivered:
         """Find the records that are at fault, and deliver the others.
@@ -224,10 +224,14 @@ class Courier:
             with self._lock:
                 self._successes += 1
 
-    def _learn(self, seconds: float) -> None:
-        """Remember roughly how long a job takes, so that the first question is not asked too early."""
+    def _learn(self, seconds: float, *, exact: bool) -> None:
+        """Remember roughly how long a job takes, so that the first question is asked neither too early nor late.
+
+        Of a job that was done when it was first asked for, `seconds` is only the most that it can have taken.
+        """
+        took = min(seconds, LONGEST_POLL) if exact else min(seconds, LONGEST_POLL) / 2
         with self._lock:
-            self._typical_job += (min(seconds, LONGEST_POLL) - self._typical_job) / 4
+            self._typical_job += (took - self._typical_job) / 4
 
 
 def _age(parcel: Parcel) -> float:

@@ -6,24 +6,19 @@ thread alone, so that their order is the order of the calls.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
-import queue
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import orjson
 
 from crmsync.delivery.batch import Batch
 from crmsync.delivery.counts import Counts
-from crmsync.delivery.courier import Abandoned, Courier, Delivered, Result, Waiting
+from crmsync.delivery.courier import Abandoned, Courier, Delivered
+from crmsync.delivery.flights import Flight, Flights
 from crmsync.delivery.tracker import Position, Tracker
 from crmsync.destinations.base import Destination, Reason
-from crmsync.errors import Outage
 from crmsync.mapping import Record, Reject, Skip
 from crmsync.state.ledger import Entry, Ledger
 from crmsync.state.outbox import Outbox, Parcel
@@ -45,19 +40,6 @@ class Limits:
     jobs: int = 32
 
 
-@dataclass(slots=True)
-class _Flight:
-    """A parcel under way, with the pages its records came with.
-
-    One that `may_wait` does not stop the run by an outage: perhaps it is alone in failing.
-    """
-
-    parcel: Parcel
-    pages: Counter[int] = field(default_factory=Counter)
-    replay: bool = False
-    may_wait: bool = False
-
-
 class Delivery:
     """Delivers the records of one run of one sync.
 
@@ -66,7 +48,7 @@ class Delivery:
     `takes_back_flags` clears the tombstone fields of a row that is back. `abandoned` collects the Ids whose fate
     cannot be learned: they have to be read and added again.
 
-    `_keys` tells for each match key in flight where it is. `_landed` are Ids and keys that were proved since the
+    `_landed` are Ids and keys that were proved since the
     ledger was asked about the page at hand, `_standing` the Ids in the batch that the ledger knows something of.
     """
 
@@ -101,17 +83,11 @@ class Delivery:
         self.takes_back_flags = takes_back_flags
         self._proved = proved
         self.abandoned: list[str] = []
-        self._lost: list[_Flight] = []
+        self._lost: list[Flight] = []
         self._batch = Batch()
-        self._flights: dict[str, _Flight] = {}
-        self._postponed: dict[str, _Flight] = {}
-        self._keys: dict[str, _Flight] = {}
+        self._flights = Flights(courier, requests=limits.in_flight, jobs=limits.jobs)
         self._landed: set[str] = set()
         self._standing: set[str] = set()
-        self._waiting: list[tuple[float, int, Waiting]] = []
-        self._ticket = itertools.count()
-        self._events: queue.SimpleQueue[tuple[str, Result | BaseException] | None] = queue.SimpleQueue()
-        self._pool = ThreadPoolExecutor(limits.in_flight, thread_name_prefix="courier")
 
     def replay(self) -> None:
         """Bring every parcel of an interrupted run to its end, before anything newer is sent (law 4).
@@ -128,7 +104,7 @@ class Delivery:
             for key in parcel.keys:
                 self._await_key(key)
             self._make_room()
-            self._launch(_Flight(parcel, replay=True, may_wait=True), self._courier.resume)
+            self._flights.launch(Flight(parcel, replay=True, may_wait=True), self._courier.resume)
         self.drain()
 
     def add(self, outcomes: Sequence[Outcome], position: Position | None) -> None:
@@ -187,7 +163,7 @@ class Delivery:
 
     def close(self) -> None:
         self._courier.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._flights.close()
 
     def idle(self) -> None:
         """Use a pause: take in what the couriers report and ask for jobs that are due, until `wake` is called."""
@@ -195,13 +171,12 @@ class Delivery:
 
     def wake(self) -> None:
         """End a pause. May be called from any thread."""
-        self._events.put(None)
+        self._flights.wake()
 
     def _consider(
         self, record: Record, page: int, entry: Entry | None, holder: tuple[str, str] | None
     ) -> None:
-        while record.key in self._keys:
-            flight = self._keys[record.key]
+        while flight := self._flights.by_key.get(record.key):
             if flight.parcel.holds(record.key, record.id, record.digest):
                 flight.pages[page] += 1
                 return self._count_unsent(record, "unchanged")
@@ -285,18 +260,17 @@ class Delivery:
 
     def _await_key(self, key: str) -> None:
         """Wait until nothing of this key is in flight: one version at a time (law 4)."""
-        while key in self._keys:
-            if self._keys[key].parcel.name in self._postponed:
+        while flight := self._flights.by_key.get(key):
+            if self._flights.is_postponed(flight):
                 self._insist()
             self._tend(block=True)
 
     def _insist(self) -> None:
         """Try the postponed parcels again: by now it shows whether anything else succeeds."""
-        postponed, self._postponed = self._postponed, {}
-        for flight in postponed.values():
+        for flight in self._flights.take_postponed():
             flight.may_wait = False
             self._make_room()
-            self._launch(flight, self._courier.insist)
+            self._flights.launch(flight, self._courier.insist)
 
     def _dispatch(self) -> None:
         batch, self._batch = self._batch, Batch()
@@ -312,7 +286,7 @@ class Delivery:
         body = self._destination.frame([record.body for record in records])
         parcel = Parcel.of(entries, body, tombstones)
         self._counts.batches += 1
-        self._launch(_Flight(parcel, batch.pages), self._courier.carry)
+        self._flights.launch(Flight(parcel, batch.pages), self._courier.carry)
 
     def _start(self) -> None:
         if self._begin is not None:
@@ -320,69 +294,26 @@ class Delivery:
             begin()
 
     def _make_room(self) -> None:
-        while len(self._flights) - len(self._waiting) > self._limits.in_flight or (
-            len(self._waiting) >= self._limits.jobs
-        ):
+        while self._flights.is_full:
             self._tend(block=True)
-
-    def _launch(self, flight: _Flight, carry: Callable[[Parcel], Result]) -> None:
-        parcel = flight.parcel
-        self._flights[parcel.name] = flight
-        self._keys.update(dict.fromkeys(parcel.keys, flight))
-        self._submit(parcel, lambda: carry(parcel))
-
-    def _submit(self, parcel: Parcel, task: Callable[[], Result]) -> None:
-        def run() -> None:
-            try:
-                self._events.put((parcel.name, task()))
-            except BaseException as error:  # noqa: BLE001 - carried to the calling thread, which raises it
-                self._events.put((parcel.name, error))
-
-        self._pool.submit(run)
 
     def _tend(self, *, block: bool, timeout: float = 0.5) -> None:
         """Take in what couriers report; with `block`, wait for one report. Raises what a courier met."""
         if block:
             self._check()
-        self._ask_due()
-        while True:
-            try:
-                event = self._events.get(block=block, timeout=min(timeout, self._until_due()))
-            except queue.Empty:
-                return self._ask_due()
-            if event is not None:
-                self._receive(*event)
-            block = False
+        for flight, result in self._flights.ended(block=block, timeout=timeout):
+            self._receive(flight, result)
 
-    def _until_due(self) -> float:
-        return max(0.001, self._waiting[0][0] - time.monotonic()) if self._waiting else 30.0
-
-    def _ask_due(self) -> None:
-        while self._waiting and self._waiting[0][0] <= time.monotonic():
-            waiting = heapq.heappop(self._waiting)[2]
-            self._submit(waiting.parcel, lambda waiting=waiting: self._courier.ask(waiting))  # type: ignore[misc]  # mypy: a lambda with a default
-
-    def _receive(self, name: str, result: Result | BaseException) -> None:
-        flight = self._flights[name]
-        if isinstance(result, Waiting):
-            flight.parcel = result.parcel
-            heapq.heappush(self._waiting, (result.next_at, next(self._ticket), result))
-            return
-        del self._flights[name]
-        if isinstance(result, Outage) and flight.may_wait:
-            self._postponed[name] = flight
-            return
+    def _receive(self, flight: Flight, result: Delivered | Abandoned | BaseException) -> None:
         if isinstance(result, BaseException):
             self._check()
             raise result
-        for key in flight.parcel.keys:
-            self._keys.pop(key, None)
         if isinstance(result, Delivered):
             self._settle(flight, result.refused)
         else:
             self._abandon(flight, result)
 
-    def _settle(self, flight: _Flight, refused: dict[int, Reason]) -> None:
+    def _settle(self, flight: Flight, refused: dict[int, Reason]) -> None:
         parcel = flight.parcel
         proved = list(zip(parcel.ids, parcel.keys, parcel.stamps, parcel.digests, strict=True))
         if refused:
@@ -418,7 +349,7 @@ class Delivery:
                 values=orjson.loads(bodies[index]),
             )
 
-    def _abandon(self, flight: _Flight, result: Abandoned) -> None:
+    def _abandon(self, flight: Flight, result: Abandoned) -> None:
         log.warning(
             "a batch of %d records is given up (%s); its rows are read and sent again",
             len(flight.parcel),

@@ -162,6 +162,34 @@ class TestJobs:
         assert isinstance(result, Abandoned)
         assert result.parcel.ids == ("a",)
 
+    @pytest.mark.parametrize("takes", [0.0, 0.1, 1.5, 8.0])
+    @pytest.mark.parametrize("late", [0.0, 0.2])
+    def test_jobs_are_asked_for_about_when_they_are_done(self, post, monkeypatch, takes, late):
+        """Also by a caller who is `late` with every question: that does not make jobs seem longer and longer."""
+        monkeypatch.setattr(couriers, "FIRST_POLL", 0.25)
+        monkeypatch.setattr(couriers, "LONGEST_POLL", 10.0)
+        clock = [1000.0]
+        monkeypatch.setattr(couriers.time, "monotonic", lambda: clock[0])
+        done_at = {}
+
+        def accept(records, key, patient):
+            done_at[key] = clock[0] + takes
+            return Working(key)
+
+        def look(job):
+            return Settled() if clock[0] >= done_at[job] else Working(job)
+
+        here = post(on_submit=accept, on_poll=look)
+        waited = []
+        for _ in range(40):
+            step, begun = here.courier.carry(here.parcel("a")), clock[0]
+            while isinstance(step, Waiting):
+                clock[0] = step.next_at + late
+                step = here.courier.ask(step)
+            waited.append(clock[0] - begun)
+        assert max(waited[20:]) <= max(0.25, takes * 1.15) + 0.5 + 2 * late
+        assert len(here.destination.polled) <= 40 * 4
+
     def test_a_failed_job_is_narrowed(self, post):
         def answer(records, key, patient):
             return Working("whole") if len(records) == 8 else refuses({"r003"})(records, key, patient)
