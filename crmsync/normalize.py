@@ -52,10 +52,10 @@ def is_valid_email(address: str) -> bool:
     Reserved domains (`.test`, `.local`, `localhost`, …) are fine. A domain with a numeric last label is not,
     nor one without a dot, other than `localhost`.
     """
+    if "@" not in address or len(address.encode("utf-8", "replace")) > 254:
+        return False
     from email_validator import validate_email
 
-    if len(address.encode("utf-8", "replace")) > 254:
-        return False
     if address.endswith("@localhost"):
         ordinary = address.removesuffix("localhost") + "a.com"
     else:
