@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 FIRST_POLL = 0.25
 LONGEST_POLL = 10.0
+POLL_SHARE = 10
+"""A job that has been waited for this many seconds is asked for again after one more."""
 JOB_LIFETIME = 24 * 3600.0
 """Seconds after which an unfinished job is given up (law 7)."""
 
@@ -48,7 +50,6 @@ class Waiting:
     state: str
     since: float
     next_at: float
-    pause: float
     again: bool = False
 
 
@@ -148,7 +149,7 @@ class Courier:
                     return Abandoned(parcel, f"its job {job_id} is still {state or 'unfinished'} after a day")
                 started = time.monotonic() if since is None else since
                 first = max(FIRST_POLL, 0.9 * self._typical_job)
-                return Waiting(parcel, job_id, state, started, time.monotonic() + first, FIRST_POLL)
+                return Waiting(parcel, job_id, state, started, time.monotonic() + first)
             case Lost(job_id):
                 return Abandoned(parcel, f"Experiture no longer knows its job {job_id}")
             case Unproven(why, correlation_id):
@@ -165,9 +166,9 @@ class Courier:
                 f"job {waiting.job_id} is still {state or 'unfinished'} after {waited / 60:.0f} minutes",
                 hint="The next run asks again. To give it up: `crmsync state abandon-job`.",
             )
-        pause = min(LONGEST_POLL, waiting.pause * 1.5)
-        next_at = time.monotonic() + waiting.pause
-        return Waiting(waiting.parcel, waiting.job_id, state, waiting.since, next_at, pause, again=True)
+        pause = min(LONGEST_POLL, max(FIRST_POLL / 2, waited / POLL_SHARE))
+        next_at = time.monotonic() + pause
+        return Waiting(waiting.parcel, waiting.job_id, state, waiting.since, next_at, again=True)
 
     def _narrowed(self, parcel: Parcel, refusal: Settled | Refused, before: int) -> Delivered:
         """Find the records that are at fault, and deliver the others.

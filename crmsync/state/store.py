@@ -105,10 +105,13 @@ class FileStore:
         return _version(data)
 
     def put(self, name: str, data: bytes) -> None:
-        path = self._path(name)
+        path = f"{self.location}/{name}"
         with self._explained(name):
-            self._directory(path.parent)
-            replace_file(path, data)
+            try:
+                replace_file(path, data)
+            except FileNotFoundError:
+                self._directory(self._path(name).parent)
+                replace_file(path, data)
 
     def append(self, name: str, data: bytes) -> None:
         path = self._path(name)
@@ -139,9 +142,9 @@ class FileStore:
 
     def delete(self, name: str) -> None:
         with self._explained(name):
-            path = self._path(name)
-            path.unlink(missing_ok=True)
-            _previous(path).unlink(missing_ok=True)
+            for path in (f"{self.location}/{name}", f"{self.location}/{name}{PREVIOUS}"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
 
     def local(self, name: str) -> Path:
         path = self._path(name)
@@ -227,9 +230,10 @@ def _keep_previous(path: Path) -> None:
         shutil.copyfile(path, _previous(path))
 
 
-def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def replace_file(path: str | Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write beside, fsync, rename over, fsync the folder: a crash leaves the old file or the new one."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    directory = os.path.dirname(path) or "."
+    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=".new-")
     try:
         try:
             os.fchmod(descriptor, mode)
@@ -242,7 +246,7 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    folder = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
