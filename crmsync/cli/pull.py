@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import logging
 import sys
@@ -29,10 +28,6 @@ from crmsync.pull import Pull, Report
 from crmsync.window import Range
 
 log = logging.getLogger(__name__)
-
-LARGE = 131_072
-"""Bytes from which on a buffer is given back by itself."""
-_M_MMAP_THRESHOLD = -3
 
 EPILOG = """\b
 Examples:
@@ -101,7 +96,6 @@ def command(
         raise click.UsageError("--changed goes with --since or --full.")
     asked = Range(since, until, full or refresh_formulas, changed or refresh_formulas, limit, force)
     take_long_turns()
-    give_large_buffers_back()
     config = configure(config_path, verbosity)
     job = Job(asked, dry_run, allow_deletes, wait, logs.run_id(), Stopper())
     if api:
@@ -129,15 +123,6 @@ def take_long_turns() -> None:
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     sys.setswitchinterval(0.03)
-
-
-def give_large_buffers_back() -> None:
-    """Have the C library return what held a page or a batch as soon as it is freed, where that is glibc.
-
-    By itself it learns from them to keep ever larger buffers, for each of the threads.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE)
 
 
 @dataclass(frozen=True, slots=True)
