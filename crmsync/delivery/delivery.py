@@ -315,7 +315,7 @@ class Delivery:
 
     def _settle(self, flight: Flight, refused: dict[int, Reason]) -> None:
         parcel = flight.parcel
-        proved = list(zip(parcel.ids, parcel.keys, parcel.stamps, parcel.digests, strict=True))
+        proved = parcel.entries()
         if refused:
             proved = [entry for index, entry in enumerate(proved) if index not in refused]
         self._ledger.remember(proved, set(parcel.tombstones))

@@ -25,9 +25,10 @@ ABANDONED = "(abandoned)"
 class Parcel:
     """A batch as it is sent: the exact bytes, their key, and what the records in them are.
 
-    `ids`, `keys`, `stamps` and `digests` run parallel to the records in `body`; `tombstones` are the Ids among
-    them that are flagged as deleted. `made_at` is seconds since the epoch. `job_id` is set once the destination has
-    accepted the batch for later; while it is waited for, `body` is None: the outbox has it.
+    `ids`, `keys` and `stamps` run parallel to the records in `body`, and so do `digests`, of one length and joined;
+    `tombstones` are the Ids among them that are flagged as deleted. `made_at` is seconds since the epoch. `job_id` is
+    set once the destination has accepted the batch for later; while it is waited for, `body` is None: the outbox has
+    it.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Parcel:
     ids: tuple[str, ...]
     keys: tuple[str, ...]
     stamps: tuple[str, ...]
-    digests: tuple[bytes, ...]
+    digests: bytes
     body: bytes | None = field(repr=False)
     tombstones: tuple[str, ...] = ()
     job_id: str | None = None
@@ -46,13 +47,15 @@ class Parcel:
         cls, entries: Sequence[tuple[str, str, str, bytes]], body: bytes, tombstones: Sequence[str] = ()
     ) -> Parcel:
         """A parcel under a fresh key for records given as (Id, match key, stamp, digest)."""
-        ids, keys, stamps, digests = (tuple(column) for column in zip(*entries, strict=True))
+        ids, keys, stamps, digests = zip(*entries, strict=True)
         name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
-        return cls(name, str(uuid.uuid4()), time.time(), ids, keys, stamps, digests, body, tuple(tombstones))
+        joined, key = b"".join(digests), str(uuid.uuid4())
+        return cls(name, key, time.time(), ids, keys, stamps, joined, body, tuple(tombstones))
 
     def part(self, indices: Sequence[int], body: bytes) -> Parcel:
         """A parcel of its own, under a fresh key, for the records at these indices."""
-        entries = [(self.ids[i], self.keys[i], self.stamps[i], self.digests[i]) for i in indices]
+        whole = self.entries()
+        entries = [whole[i] for i in indices]
         within = {entry[0] for entry in entries}
         return Parcel.of(entries, body, [row_id for row_id in self.tombstones if row_id in within])
 
@@ -61,8 +64,18 @@ class Parcel:
 
     def holds(self, key: str, row_id: str, digest: bytes) -> bool:
         """Whether the record of this match key is just this version of this row."""
-        at = self.keys.index(key)
-        return (self.ids[at], self.digests[at]) == (row_id, digest)
+        at, size = self.keys.index(key), self._digest_size
+        return (self.ids[at], self.digests[at * size : (at + 1) * size]) == (row_id, digest)
+
+    def entries(self) -> list[tuple[str, str, str, bytes]]:
+        """The records as (Id, match key, stamp, digest)."""
+        size = self._digest_size
+        digests = [self.digests[at : at + size] for at in range(0, len(self.digests), size)]
+        return list(zip(self.ids, self.keys, self.stamps, digests, strict=True))
+
+    @property
+    def _digest_size(self) -> int:
+        return len(self.digests) // len(self.ids)
 
     @property
     def key_is_good(self) -> bool:
@@ -138,7 +151,7 @@ def _encode(parcel: Parcel) -> bytes:
         "ids": parcel.ids,
         "keys": parcel.keys,
         "stamps": parcel.stamps,
-        "digests": [digest.hex() for digest in parcel.digests],
+        "digests": parcel.digests.hex(),
         "tombstones": parcel.tombstones,
     }
     assert parcel.body is not None
@@ -155,7 +168,7 @@ def _decode(data: bytes) -> Parcel:
         ids=tuple(fields["ids"]),
         keys=tuple(fields["keys"]),
         stamps=tuple(fields["stamps"]),
-        digests=tuple(bytes.fromhex(digest) for digest in fields["digests"]),
+        digests=bytes.fromhex("".join(fields["digests"])),
         body=body,
         tombstones=tuple(fields["tombstones"]),
     )

@@ -67,7 +67,7 @@ def test_a_part_has_its_own_key_and_only_its_records():
     part = whole.part([0, 2], b"ac")
     assert part.key != whole.key
     assert part.name != whole.name
-    assert (part.ids, part.keys, part.digests) == (("a", "c"), ("ka", "kc"), (b"\x01" * 32, b"\x03" * 32))
+    assert (part.ids, part.keys, part.digests) == (("a", "c"), ("ka", "kc"), b"\x01" * 32 + b"\x03" * 32)
     assert (part.body, part.job_id) == (b"ac", None)
 
 
