@@ -163,7 +163,7 @@ class Mapper:
             return self._reject(row_id, stamp, "missing_match_key", self._match_key)
         if left_out:
             self.left_out.update(left_out)
-        body = _encode_sorted(values)
+        body = _copied(orjson.dumps(values))  # in the order of the compiled fields, which is sorted
         return Record(row_id, str(key), stamp, body, digest(body))
 
     def _reject(self, row_id: str, stamp: str, code: str, target: str) -> Reject:
@@ -174,12 +174,12 @@ class Mapper:
 
 def encode(values: Mapping[str, Any]) -> bytes:
     """A record as JSON, the same bytes whatever the order of the fields."""
-    return _encode_sorted(dict(sorted(values.items())))
+    return _copied(orjson.dumps(values, option=orjson.OPT_SORT_KEYS))
 
 
-def _encode_sorted(values: Mapping[str, Any]) -> bytes:
-    """A copy, for orjson leaves a short text in the buffer of 4 kB that it was written in."""
-    return b"%b" % orjson.dumps(values)
+def _copied(text: bytes) -> bytes:
+    """The same bytes in a place of their own: orjson leaves a short text in the buffer of 4 kB it was written in."""
+    return b"%b" % text
 
 
 def digest(body: bytes) -> bytes:
