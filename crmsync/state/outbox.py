@@ -159,6 +159,7 @@ def _encode(parcel: Parcel) -> bytes:
 
 
 def _decode(data: bytes) -> Parcel:
+    """A parcel as `_encode` writes it, or as it once did, with a list of digests."""
     head, _, body = data.partition(b"\n")
     fields = orjson.loads(head)
     return Parcel(

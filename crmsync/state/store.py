@@ -105,7 +105,7 @@ class FileStore:
         return _version(data)
 
     def put(self, name: str, data: bytes) -> None:
-        path = f"{self.location}/{name}"
+        path = self._text_path(name)
         with self._explained(name):
             try:
                 replace_file(path, data)
@@ -142,7 +142,7 @@ class FileStore:
 
     def delete(self, name: str) -> None:
         with self._explained(name):
-            for path in (f"{self.location}/{name}", f"{self.location}/{name}{PREVIOUS}"):
+            for path in (self._text_path(name), self._text_path(name) + PREVIOUS):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
 
@@ -158,6 +158,10 @@ class FileStore:
 
     def _path(self, name: str) -> Path:
         return self._root / name
+
+    def _text_path(self, name: str) -> str:
+        """The path as text, for names that come by the thousand: pathlib interns every part of each."""
+        return f"{self.location}/{name}"
 
     def _directory(self, folder: Path) -> None:
         missing = [folder, *folder.parents]

@@ -6,6 +6,7 @@ import time
 import uuid
 from dataclasses import replace
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +53,16 @@ def test_whatever_its_bytes_are(tmp_path_factory, body, entries):
     outbox = Outbox(DryStore(FileStore(tmp_path_factory.getbasetemp() / "none")), "contacts")
     parcel = Parcel.of(entries, body)
     outbox.add(parcel)
+    assert outbox.parcels() == [parcel]
+
+
+def test_a_parcel_with_its_digests_in_a_list_is_read_too(store, outbox):
+    parcel = Parcel.of(ENTRIES, b"body")
+    outbox.add(parcel)
+    (name,) = store.names("contacts/outbox")
+    head, _, body = store.read(name).data.partition(b"\n")
+    listed = {**orjson.loads(head), "digests": [digest.hex() for *_, digest in ENTRIES]}
+    store.put(name, orjson.dumps(listed) + b"\n" + body)
     assert outbox.parcels() == [parcel]
 
 
