@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 FIRST_POLL = 0.25
 LONGEST_POLL = 10.0
 POLL_SHARE = 10
-"""A job that has been waited for this many seconds is asked for again after one more."""
+"""Of the time that a job has been waited for, one part in so many goes by before it is asked for again."""
 JOB_LIFETIME = 24 * 3600.0
 """Seconds after which an unfinished job is given up (law 7)."""
 
@@ -230,7 +230,7 @@ class Courier:
 
         Of a job that was done when it was first asked for, `seconds` is only the most that it can have taken.
         """
-        took = min(seconds, LONGEST_POLL) if exact else min(seconds, LONGEST_POLL) / 2
+        took = min(seconds, LONGEST_POLL) / (1 if exact else 2)
         with self._lock:
             self._typical_job += (took - self._typical_job) / 4
 

@@ -48,8 +48,8 @@ class Delivery:
     `takes_back_flags` clears the tombstone fields of a row that is back. `abandoned` collects the Ids whose fate
     cannot be learned: they have to be read and added again.
 
-    `_landed` are Ids and keys that were proved since the
-    ledger was asked about the page at hand, `_standing` the Ids in the batch that the ledger knows something of.
+    `_landed` are Ids and keys that were proved since the ledger was asked about the page at hand, `_standing` the Ids
+    in the batch that the ledger knows something of.
     """
 
     def __init__(

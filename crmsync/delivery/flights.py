@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import queue
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from crmsync.delivery.courier import Abandoned, Courier, Delivered, Result, Waiting
 from crmsync.errors import Outage
 from crmsync.state.outbox import Parcel
-
-LONGEST_SLEEP = 30.0
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Flights:
         parcel = flight.parcel
         self._by_name[parcel.name] = flight
         self.by_key.update(dict.fromkeys(parcel.keys, flight))
-        self._submit(parcel, lambda: carry(parcel))
+        self._submit(parcel, partial(carry, parcel))
 
     def is_postponed(self, flight: Flight) -> bool:
         return flight.parcel.name in self._postponed
@@ -108,12 +108,12 @@ class Flights:
         self._pool.submit(run)
 
     def _until_due(self) -> float:
-        return max(0.001, self._waiting[0][0] - time.monotonic()) if self._waiting else LONGEST_SLEEP
+        return max(0.001, self._waiting[0][0] - time.monotonic()) if self._waiting else math.inf
 
     def _ask_due(self) -> None:
         while self._waiting and self._waiting[0][0] <= time.monotonic():
             waiting = heapq.heappop(self._waiting)[2]
-            self._submit(waiting.parcel, lambda waiting=waiting: self._courier.ask(waiting))  # type: ignore[misc]  # mypy: a lambda with a default
+            self._submit(waiting.parcel, partial(self._courier.ask, waiting))
 
     def _end_of(
         self, name: str, result: Result | BaseException
