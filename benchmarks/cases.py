@@ -6,7 +6,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,12 @@ class Plan:
 def throughput(plan: Plan) -> Case:
     """a: no latency, batches answered at once, for only some programs would ask for a job.
 
-    The floor, the guide's sample and crmsync in turn, several rounds; the others once, each in a round of its own.
+    The floor, the guide's sample and crmsync in turn, in every round; the others in three of them.
     """
     with Servers(plan.throughput) as servers:
         return {
             "contacts": plan.throughput,
-            "programs": _compared(plan, servers, "a", waits=NO_WAITS, mode="inline"),
+            "programs": _compared(plan, servers, "a", waits=NO_WAITS, mode="inline", seldom=3),
         }
 
 
@@ -53,7 +53,10 @@ def latency(plan: Plan) -> Case:
         return {
             "contacts": plan.latency,
             "waits": plan.waits,
-            **{mode: _compared(plan, servers, f"b-{mode}", waits=plan.waits, mode=mode) for mode in MODES},
+            **{
+                mode: _compared(plan, servers, f"b-{mode}", waits=plan.waits, mode=mode, seldom=1)
+                for mode in MODES
+            },
         }
 
 
@@ -130,10 +133,12 @@ CASES: dict[str, Callable[[Plan], Case]] = {
 }
 
 
-def _compared(plan: Plan, servers: Servers, label: str, *, waits: Mapping[str, float], mode: str) -> Case:
+def _compared(
+    plan: Plan, servers: Servers, label: str, *, waits: Mapping[str, float], mode: str, seldom: int
+) -> Case:
     """Every program's runs. crmsync's first, unmeasured, is recorded for the floor.
 
-    Those that take long run once, spread over the rounds: a machine is not equally fast all the time.
+    Those that take long run in `seldom` rounds, spread over all of them: a machine is not equally fast all the time.
     """
     names = ("crmsync", "floor", "guide", *plan.peers)
     programs = [
@@ -150,10 +155,12 @@ def _compared(plan: Plan, servers: Servers, label: str, *, waits: Mapping[str, f
     servers.call("settings", **waits, mode=mode)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     every_turn = {"crmsync", "floor"} if waits["page_seconds"] else {"crmsync", "floor", "guide"}
-    once = [name for name in names if name not in every_turn]
+    turns = {name: range(plan.rounds) for name in every_turn} | _spread(
+        [name for name in names if name not in every_turn], seldom, plan.rounds
+    )
     for turn in range(plan.rounds):
         for program in programs:
-            if program.name in {*every_turn, *once[turn :: plan.rounds]}:
+            if turn in turns[program.name]:
                 found = program.run()
                 runs[program.name].append(found)
                 cpu = found["cpu"] / found["rows"] * 1e6
@@ -161,6 +168,14 @@ def _compared(plan: Plan, servers: Servers, label: str, *, waits: Mapping[str, f
                     f"{label}: {program.name:9} {cpu:7.1f} µs a row, {found['wall']:6.1f} s, {found['lost']:,} lost"
                 )
     return runs
+
+
+def _spread(names: Iterable[str], times: int, rounds: int) -> dict[str, Collection[int]]:
+    """The rounds in which each of these runs, so many of them: as far apart as can be, and beginning with another."""
+    return {
+        name: {(first + nth * rounds // times) % rounds for nth in range(times)}
+        for first, name in enumerate(names)
+    }
 
 
 def typical(runs: Iterable[dict[str, Any]], name: str) -> float:

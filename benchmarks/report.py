@@ -26,7 +26,7 @@ python3 -m venv .venv && .venv/bin/pip install -e '.[sandbox]'
 .venv/bin/python benchmarks/run.py
 ```
 
-which takes about 25 minutes on a machine that does nothing else, and needs Linux, two cores and 2 GB. `--only a,d`
+which takes about 30 minutes on a machine that does nothing else, and needs Linux, two cores and 2 GB. `--only a,d`
 measures some of it anew, `--help` tells the rest. Figures of different machines do not compare; ratios within a case
 do: its programs ran in turn beside the same servers.
 
