@@ -6,7 +6,7 @@ what its children were delivered with; a parent that comes by with other values 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -24,18 +24,29 @@ def digest(parent_id: str, values: Sequence[Any]) -> bytes:
     return mapping.digest(orjson.dumps([parent_id, values]))
 
 
-def seen_in(rows: Sequence[Row], links: Sequence[Link]) -> Seen:
-    """The parents of these rows, and what the rows show of them."""
-    seen: Seen = {}
-    for link in links:
-        key, parent = getter(link.key), getter(link.chain)
-        shown: dict[str, list[Any] | None] = {}
+class Showing:
+    """Takes down what rows show of their parents while they pass."""
+
+    def __init__(self, links: Sequence[Link]) -> None:
+        self._links = [(link, getter(link.key), getter(link.chain)) for link in links]
+        self._shown: list[dict[str, list[Any] | None]] = [{} for _ in links]
+
+    def passing(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The same rows, one after another."""
+        links = [(*link, shown) for link, shown in zip(self._links, self._shown, strict=True)]
         for row in rows:
-            parent_id = key(row)
-            if parent_id:
-                values = [*map((parent(row) or {}).get, link.fields)]
-                if shown.setdefault(parent_id, values) != values:
-                    shown[parent_id] = None
-        for parent_id, held in shown.items():
-            seen[link.chain, parent_id] = None if held is None else digest(parent_id, held)
-    return seen
+            for link, key, parent, shown in links:
+                parent_id = key(row)
+                if parent_id:
+                    values = [*map((parent(row) or {}).get, link.fields)]
+                    if shown.setdefault(parent_id, values) != values:
+                        shown[parent_id] = None
+            yield row
+
+    def seen(self) -> Seen:
+        """The parents of the rows that have passed, and what they showed of them."""
+        return {
+            (link.chain, parent_id): None if values is None else digest(parent_id, values)
+            for (link, _, _), shown in zip(self._links, self._shown, strict=True)
+            for parent_id, values in shown.items()
+        }

@@ -23,7 +23,7 @@ from crmsync.fit import fit
 from crmsync.http import Stopper
 from crmsync.journal import Journal
 from crmsync.mapping import Mapper, Skip, fingerprint
-from crmsync.parents import seen_in
+from crmsync.parents import Showing
 from crmsync.prefetch import prefetched
 from crmsync.sources.base import Link, Source, Stream
 from crmsync.state.checkpoint import DONE, moment, stamp
@@ -278,10 +278,11 @@ class Pull:
         pages, before = stream.pages(self._journal.start_of(stream.name, plan)), self.report.counts.read
         for page in prefetched(pages, self._delivery.idle, self._delivery.wake):
             place = Position(stream.name, page.position) if page.position else None
-            shown = seen_in(page.rows, self._links)
-            self._journal.ledger.note_parents(shown, everything=plan.reads_everything)
+            showing = Showing(self._links)
+            outcomes = [mapping.map(row) for row in showing.passing(page.rows)]
+            self._journal.ledger.note_parents(showing.seen(), everything=plan.reads_everything)
             self.report.counts.expected = None if page.total is None else before + page.total
-            self._delivery.add([mapping.map(row) for row in page.rows], place)
+            self._delivery.add(outcomes, place)
             self._journal.keep_positions(plan)
             self._stopper.check()
         self._delivery.add([], Position(stream.name, DONE))

@@ -18,6 +18,7 @@ from crmsync.http.wire import (
     NoAnswer,
     Reply,
     failure,
+    json_of,
     parse_http_date,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "Stopper",
     "failure",
     "is_loopback",
+    "json_of",
     "origin_of",
     "parse_http_date",
     "passing",

@@ -14,13 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urljoin
 
 from crmsync.errors import ConfigError, CrmsyncError, Outage
 from crmsync.http.congestion import Gate
 from crmsync.http.origins import origin_of
-from crmsync.http.wire import NoAnswer, Reply, fetch, new_session
+from crmsync.http.wire import NoAnswer, Reply, fetch, json_of, new_session
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class Client:
 
     `origin` binds the token: a request to any other scheme, host or port is refused, redirects included.
     `timeout` is how many seconds a reply may keep one waiting, READ_TIMEOUT unless given. `at_once` is how many
-    requests may be at work at one time while the service is not overloaded.
+    requests may be at work at one time while the service is not overloaded. `parse` makes JSON of a reply's body.
     """
 
     def __init__(
@@ -128,6 +128,7 @@ class Client:
         stopper: Stopper | None = None,
         at_once: int = 10,
         timeout: float | None = None,
+        parse: Callable[[bytes], Any] = json_of,
     ) -> None:
         self.service = service
         self.origin = origin_of(origin)
@@ -139,6 +140,7 @@ class Client:
         self._retry = retry or Retry()
         self._stopper = stopper or Stopper()
         self._timeout = timeout
+        self._parse = parse
         self._not_before = 0.0
         self._lock = threading.Lock()
         self._gate = Gate(at_once)
@@ -268,6 +270,7 @@ class Client:
                 self.service,
                 stream=stream,
                 timeout=self._timeout,
+                parse=self._parse,
             )
             if reply.status not in (301, 302, 307, 308) or (reply.status < 307 and method != "GET"):
                 return reply

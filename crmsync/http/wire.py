@@ -9,7 +9,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -44,18 +44,39 @@ class NoAnswer(Outage):
     """The service could not be reached, or the reply broke off. Whether it acted is not known."""
 
 
+def json_of(body: bytes) -> Any:
+    """A body as JSON, None where it is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _lenient_json(body)
+
+
+def _lenient_json(body: bytes) -> Any:
+    """JSON whose only fault is half a surrogate pair, which becomes a question mark; else None."""
+    if b"\\u" not in body:
+        return None
+    try:
+        parsed = json.loads(body)
+        return orjson.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
 @dataclass(frozen=True)
 class Reply:
     """One HTTP reply. `headers` are looked up whatever their case.
 
     Its body has been read whole, but for a good one that was asked for as a `stream`: that is still to be read,
     as UTF-8 text whose line ends are as they came, and to be closed. Reading it may raise NoAnswer.
+    `parse` is what makes JSON of the body.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     stream: TextIO | None = None
+    parse: Callable[[bytes], Any] = json_of
 
     @property
     def ok(self) -> bool:
@@ -67,10 +88,7 @@ class Reply:
 
     @cached_property
     def _parsed(self) -> Any:
-        try:
-            return orjson.loads(self.body)
-        except orjson.JSONDecodeError:
-            return _lenient_json(self.body)
+        return self.parse(self.body)
 
     @property
     def date(self) -> datetime | None:
@@ -94,17 +112,6 @@ class Reply:
         except ValueError:
             until = parse_http_date(value)
         return max(0.0, (until - (self.date or datetime.now(UTC))).total_seconds()) if until else None
-
-
-def _lenient_json(body: bytes) -> Any:
-    """JSON whose only fault is half a surrogate pair, which becomes a question mark; else None."""
-    if b"\\u" not in body:
-        return None
-    try:
-        parsed = json.loads(body)
-        return orjson.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
 
 
 def parse_http_date(value: str) -> datetime | None:
@@ -162,11 +169,12 @@ def fetch(
     *,
     stream: bool = False,
     timeout: float | None = None,
+    parse: Callable[[bytes], Any] = json_of,
 ) -> Reply:
     """One exchange, the reply read whole within WHOLE_TIMEOUT, or a good one left open as a `stream`.
 
     `timeout` is how many seconds the reply may keep silent (READ_TIMEOUT unless given); a reply read whole has
-    three times as many. Raises NoAnswer, or ConfigError.
+    three times as many. `parse` is the reply's. Raises NoAnswer, or ConfigError.
     """
     timeout = READ_TIMEOUT if timeout is None else timeout
     try:
@@ -187,7 +195,7 @@ def fetch(
         raise failure(error, service, origin_of(url)) from None
     except ValueError:
         raise ConfigError(f"{service}: the token holds a character that no HTTP header can carry") from None
-    return Reply(response.status_code, response.headers, content)
+    return Reply(response.status_code, response.headers, content, parse=parse)
 
 
 class _Body(io.RawIOBase):

@@ -22,14 +22,14 @@ class Window:
 
 @dataclass(slots=True)
 class Page:
-    """Rows that came together.
+    """Rows that came together, to be read one after another: they may be parsed meanwhile, which may raise Outage.
 
     `position` is the cursor value (`YYYY-MM-DDTHH:MM:SSZ`) up to which the stream is complete once these rows
     and all before them are settled; None where the stream has no order. `total` is how many rows the stream
     has in all, None where the source does not tell.
     """
 
-    rows: list[Row]
+    rows: Iterable[Row]
     position: str | None = None
     total: int | None = None
 

@@ -13,6 +13,7 @@ from crmsync.sources.base import Page, Row, Window
 from crmsync.sources.salesforce import soql
 from crmsync.sources.salesforce.client import SalesforceClient, is_last, next_locator
 from crmsync.sources.salesforce.errors import LocatorLost, QueryTimeout
+from crmsync.sources.salesforce.rows import Rows
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,9 @@ class Changes:
     def close(self) -> None:
         """A query leaves nothing behind."""
 
-    def _results(self, stretch: Span | Second, limit: int | None) -> Iterator[tuple[list[Row], int | None]]:
+    def _results(
+        self, stretch: Span | Second, limit: int | None
+    ) -> Iterator[tuple[list[Row] | Rows, int | None]]:
         """The rows of one stretch, page by page, ended by `done` alone (contract 1.5); with how many it has."""
         query = soql.select(
             self._columns,
@@ -164,7 +167,7 @@ class Changes:
                 "%s: %d of %d rows arrived; rows left the result meanwhile", self._object, received, expected
             )
 
-    def _last_inside(self, rows: list[Row]) -> Row | None:
+    def _last_inside(self, rows: list[Row] | Rows) -> Row | None:
         """The last row whose stamp tells its place in the order.
 
         A row changed since the query shows a later one: past the window, or, where a transaction was still

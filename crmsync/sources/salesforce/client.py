@@ -20,6 +20,7 @@ from crmsync.sources.salesforce.errors import (
     refusal_of,
     session_expired,
 )
+from crmsync.sources.salesforce.rows import parsed
 
 NEWEST_KNOWN = 67.0
 OLDEST_KNOWN = 41.0
@@ -54,6 +55,7 @@ class SalesforceClient:
             budget=budget,
             retry=retry,
             stopper=stopper,
+            parse=parsed,
         )
         self._open = Client("Salesforce", instance_url, budget=budget, retry=retry, stopper=stopper)
         self._version = version
@@ -110,7 +112,10 @@ class SalesforceClient:
         return reply
 
     def query(self, soql: str, *, everything: bool = True, what: str = "query") -> Any:
-        """The first page of a query; `everything` includes deleted and archived rows (`queryAll`)."""
+        """The first page of a query; `everything` includes deleted and archived rows (`queryAll`).
+
+        Its `records`, and those of the pages after it, are Rows where there are many.
+        """
         resource = "queryAll" if everything else "query"
         url = f"{self._base}/{resource}/?q={quote(soql, safe='')}"
         if len(url) <= LONGEST_URI:

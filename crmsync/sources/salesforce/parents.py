@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from crmsync import parents
@@ -52,11 +52,12 @@ class ParentChanges:
     def close(self) -> None:
         """A query leaves nothing behind."""
 
-    def _to_read(self, rows: list[Row]) -> set[str]:
+    def _to_read(self, rows: Iterable[Row]) -> set[str]:
         """The parents whose children have to be read: those with other values, and winners of merges.
 
         A merge moves children to the winner, and whether that moves their stamps is not documented.
         """
+        rows = list(rows)
         alive = [row for row in rows if not row.get("IsDeleted")]
         values = {
             row["Id"]: parents.digest(row["Id"], [row.get(name) for name in self._link.fields])
