@@ -6,6 +6,7 @@ With CRMSYNC_NO_SKIPS=1 a test that would be skipped fails: nothing goes unteste
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from typing import TypeVar
 
@@ -14,6 +15,9 @@ import pytest
 
 hypothesis.settings.register_profile("crmsync", deadline=None)
 hypothesis.settings.load_profile("crmsync")
+
+# What a shell starts in the background ignores Ctrl-C, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
