@@ -42,7 +42,8 @@ from reliability.killed import DIED, TOOK
 
 KILLED = [sys.executable, str(Path(__file__).with_name("killed.py"))]
 SYNC = "contacts"
-CONTACTS = 80
+CONTACTS = 240
+"""More than are parsed at once of a page."""
 CHANGED = 24
 KINDS = 4
 PATIENCE = 90.0
