@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from crmsync import mapping
-from crmsync.paths import getter
+from crmsync.paths import Getter, getter
 from crmsync.sources.base import Link, Row
 
 Seen = dict[tuple[str, str], bytes | None]
@@ -28,14 +28,14 @@ class Showing:
     """Takes down what rows show of their parents while they pass."""
 
     def __init__(self, links: Sequence[Link]) -> None:
-        self._links = [(link, getter(link.key), getter(link.chain)) for link in links]
-        self._shown: list[dict[str, list[Any] | None]] = [{} for _ in links]
+        self._links: list[tuple[Link, Getter, Getter, dict[str, list[Any] | None]]] = [
+            (link, getter(link.key), getter(link.chain), {}) for link in links
+        ]
 
     def passing(self, rows: Iterable[Row]) -> Iterator[Row]:
         """The same rows, one after another."""
-        links = [(*link, shown) for link, shown in zip(self._links, self._shown, strict=True)]
         for row in rows:
-            for link, key, parent, shown in links:
+            for link, key, parent, shown in self._links:
                 parent_id = key(row)
                 if parent_id:
                     values = [*map((parent(row) or {}).get, link.fields)]
@@ -47,6 +47,6 @@ class Showing:
         """The parents of the rows that have passed, and what they showed of them."""
         return {
             (link.chain, parent_id): None if values is None else digest(parent_id, values)
-            for (link, _, _), shown in zip(self._links, self._shown, strict=True)
+            for link, _, _, shown in self._links
             for parent_id, values in shown.items()
         }

@@ -15,8 +15,9 @@ from crmsync.sources.base import Row
 
 AT_ONCE = 100
 """Rows."""
-_FIRST = b'"records":[{"attributes":'
-_BETWEEN = b'},{"attributes":'
+_ROW = b'{"attributes":'
+_FIRST = b'"records":[' + _ROW
+_BETWEEN = b"}," + _ROW
 """Where one row ends and the next begins. Within a text it cannot be: there every quotation mark is escaped."""
 
 
@@ -37,7 +38,8 @@ def parsed(body: bytes) -> Any:
 class Rows:
     """Sized, and to be read forwards or backwards, any number of times. Reading raises Outage where it is no JSON.
 
-    `between` are the rows between the first and the last: what stands after `{"attributes":` and before `}`.
+    `between` are the texts of the rows between the first and the last, each without the `_ROW` it begins with and the
+    `}` it ends with.
     """
 
     def __init__(self, first: Row, between: list[bytes], last: Row) -> None:
@@ -71,5 +73,5 @@ class Rows:
 
 
 def _rows(texts: list[bytes]) -> list[Row] | None:
-    rows: list[Row] | None = json_of(b'[{"attributes":' + _BETWEEN.join(texts) + b"}]")
+    rows: list[Row] | None = json_of(b"[" + _ROW + _BETWEEN.join(texts) + b"}]")
     return rows
